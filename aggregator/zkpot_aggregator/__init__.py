@@ -1,0 +1,1 @@
+"""The aggregator's side: runs rounds, verifies, aggregates, records and audits."""
