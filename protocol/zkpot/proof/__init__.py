@@ -1,0 +1,1 @@
+"""Proof systems: one Protocol, several backends, named by the task."""

@@ -1,0 +1,1 @@
+"""The wire: codec, signed envelope, messages and topics."""
