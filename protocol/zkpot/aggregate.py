@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zkpot.errors import Reason, Rejected
 from zkpot.model import Int64Array, Shape
@@ -37,9 +38,9 @@ class GlobalModel:
     weight: int
 
     @property
-    def mean(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def mean(self) -> NDArray[np.float64]:
         """Where local training starts from, float64 [P]."""
-        return self.theta_sum / np.float64(self.weight)
+        return np.asarray(self.theta_sum / self.weight, dtype=np.float64)
 
     @property
     def theta(self) -> Int64Array:
@@ -47,7 +48,7 @@ class GlobalModel:
         quotient, remainder = np.divmod(self.theta_sum, self.weight)
         twice = 2 * remainder
         up = (twice > self.weight) | ((twice == self.weight) & (quotient % 2 == 1))
-        return quotient + up
+        return np.asarray(quotient + up, dtype=np.int64)
 
     def encode(self) -> bytes:
         """The object devices fetch by CID."""

@@ -101,18 +101,14 @@ def check_block(cid: Cid, block: bytes) -> bytes:
         raise Rejected(Reason.OVERSIZE, f"block of {len(block)} bytes, at most {BLOCK_BYTES}")
     found = Cid(cid[:4] + hashlib.sha256(block).digest())
     if found != cid:
-        raise Rejected(
-            Reason.CID_MISMATCH, f"expected {cid_text(cid)}, got {cid_text(found)}"
-        )
+        raise Rejected(Reason.CID_MISMATCH, f"expected {cid_text(cid)}, got {cid_text(found)}")
     return block
 
 
 def split_object(data: bytes, references: Iterable[Cid] = ()) -> tuple[Cid, dict[Cid, bytes]]:
     """Cuts `data` into blocks; returns the object's CID and every block by its CID."""
     if len(data) > MAX_OBJECT_BYTES:
-        raise Rejected(
-            Reason.OVERSIZE, f"object of {len(data)} bytes, at most {MAX_OBJECT_BYTES}"
-        )
+        raise Rejected(Reason.OVERSIZE, f"object of {len(data)} bytes, at most {MAX_OBJECT_BYTES}")
     blocks: dict[Cid, bytes] = {}
     leaves = []
     for start in range(0, max(len(data), 1), BLOCK_BYTES):

@@ -170,21 +170,20 @@ def check_bounds(shape: Shape, theta: Int64Array) -> Int64Array:
 
 def logits(shape: Shape, theta: Int64Array, inputs: UInt8Array) -> Int64Array:
     """Logits [N, classes] of `inputs` [N, features], uint8."""
+    *hidden, last = split_theta(shape, theta)
     activations = inputs.astype(np.int64)
-    for number, layer in enumerate(split_theta(shape, theta)):
-        values = activations @ layer.weights + layer.biases
-        if number < len(shape.shifts):
-            activations = np.maximum(values, 0) >> shape.shifts[number]
+    for layer, shift in zip(hidden, shape.shifts, strict=True):
+        activations = np.maximum(activations @ layer.weights + layer.biases, 0) >> shift
+    values: Int64Array = activations @ last.weights + last.biases
     return values
 
 
 def predict(shape: Shape, theta: Int64Array, inputs: UInt8Array) -> Int64Array:
     """Labels [N]; the lowest index wins ties."""
-    return np.argmax(logits(shape, theta, inputs), axis=1)
+    labels: Int64Array = np.argmax(logits(shape, theta, inputs), axis=1)
+    return labels
 
 
-def count_correct(
-    shape: Shape, theta: Int64Array, inputs: UInt8Array, labels: UInt8Array
-) -> int:
+def count_correct(shape: Shape, theta: Int64Array, inputs: UInt8Array, labels: UInt8Array) -> int:
     """How many samples the model labels as `labels` [N] says."""
     return int(np.count_nonzero(predict(shape, theta, inputs) == labels))

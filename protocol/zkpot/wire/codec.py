@@ -8,7 +8,7 @@ would have written: anything else, whatever it is, raises `Rejected`.
 
 import dataclasses
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import IntEnum
 from functools import cache
 from typing import (
@@ -82,7 +82,7 @@ class _Kind:
 
 def encode(message: object) -> bytes:
     """The one encoding of `message`; raises ValueError for values its type does not allow."""
-    kind = _kind_of(type(message))
+    kind = _kind_of(cast("Hashable", type(message)))
     item = kind.write(message)
     kind.read(item)
     return cbor2.dumps(item, canonical=True)
@@ -96,13 +96,13 @@ def decode(message_type: type[T], data: bytes, *, limit: int) -> T:
         item = cbor2.loads(
             data, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
         )
-        message = _kind_of(message_type).read(item)
+        message = _kind_of(cast("Hashable", message_type)).read(item)
         canonical = encode(message) == data
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Rejected(Reason.MALFORMED, f"{message_type.__name__}: {error}"[:200]) from error
     if not canonical:
         raise Rejected(Reason.MALFORMED, f"{message_type.__name__}: not in canonical form")
-    return cast(T, message)
+    return cast("T", message)
 
 
 @cache
@@ -119,7 +119,7 @@ def _kind_of(hint: Any) -> _Kind:
     if get_origin(hint) is tuple:
         return _array_kind(get_args(hint), limits)
     if dataclasses.is_dataclass(hint):
-        return _map_kind(cast(type, hint))
+        return _map_kind(cast("type", hint))
     if isinstance(hint, type) and issubclass(hint, IntEnum):
         return _Kind(read=lambda item: hint(_typed(item, int)), write=int)
     if hint is bool:
@@ -145,7 +145,7 @@ def _int_kind(limits: tuple[object, ...]) -> _Kind:
     def read(item: Any) -> int:
         if not span.low <= _typed(item, int) <= span.high:
             raise ValueError(f"integer outside [{span.low}, {span.high}]")
-        return cast(int, item)
+        return cast("int", item)
 
     return _Kind(read, write=int)
 
@@ -156,7 +156,7 @@ def _text_kind(limits: tuple[object, ...]) -> _Kind:
     def read(item: Any) -> str:
         if len(_typed(item, str)) > most:
             raise ValueError(f"text of {len(item)} characters, at most {most}")
-        return cast(str, item)
+        return cast("str", item)
 
     return _Kind(read, write=lambda value: value)
 
@@ -168,7 +168,7 @@ def _bytes_kind(*limits: object) -> _Kind:
         size = len(_typed(item, bytes))
         if size > bound.value or (isinstance(bound, Exactly) and size != bound.value):
             raise ValueError(f"{size} bytes, expected {bound}")
-        return cast(bytes, item)
+        return cast("bytes", item)
 
     return _Kind(read, write=lambda value: value)
 

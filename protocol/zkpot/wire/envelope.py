@@ -8,7 +8,7 @@ must be known beforehand: an envelope never introduces its own key.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest, device_text, digest
@@ -16,7 +16,8 @@ from zkpot.keys import SIGNATURE_BYTES, KeyPair, verify_signature
 from zkpot.wire.codec import Exactly, Max, decode, encode
 from zkpot.wire.messages import MESSAGE_TO_TYPE, TYPE_TO_MESSAGE, Message
 
-M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
+N = TypeVar("N")
 
 MAX_MESSAGE_BYTES = 160 * 1024
 """Room for one 128 KiB block and its envelope; brokers must be set to allow it."""
@@ -33,10 +34,10 @@ class Envelope:
 
 
 @dataclass(frozen=True)
-class Opened:
+class Opened(Generic[M_co]):
     """A verified message, who signed it, and the envelope's bytes as evidence."""
 
-    message: Message
+    message: M_co
     signer: DeviceId
     envelope: bytes
 
@@ -63,7 +64,7 @@ def sign(message: Message, key: KeyPair) -> bytes:
     return envelope
 
 
-def open_envelope(data: bytes, public_keys: Mapping[DeviceId, bytes]) -> Opened:
+def open_envelope(data: bytes, public_keys: Mapping[DeviceId, bytes]) -> Opened[Message]:
     """Verifies an envelope; raises `Rejected` naming the first of these that fails.
 
     1. size and form; 2. a known type and major version; 3. a known signer;
@@ -87,14 +88,13 @@ def open_envelope(data: bytes, public_keys: Mapping[DeviceId, bytes]) -> Opened:
     return Opened(message, envelope.signer, data)
 
 
-def open_as(message_type: type[M], data: bytes, public_keys: Mapping[DeviceId, bytes]) -> M:
+def open_as(message_type: type[N], data: bytes, public_keys: Mapping[DeviceId, bytes]) -> Opened[N]:
     """`open_envelope` for a place where only one type of message may stand."""
-    message = open_envelope(data, public_keys).message
-    if not isinstance(message, message_type):
-        raise Rejected(
-            Reason.UNKNOWN_TYPE, f"expected {message_type.__name__}, got {type(message).__name__}"
-        )
-    return message
+    opened = open_envelope(data, public_keys)
+    if not isinstance(opened.message, message_type):
+        found = type(opened.message).__name__
+        raise Rejected(Reason.UNKNOWN_TYPE, f"expected {message_type.__name__}, got {found}")
+    return Opened(opened.message, opened.signer, data)
 
 
 def _pre_authentication(message_type: str, payload: bytes) -> bytes:
