@@ -41,7 +41,6 @@ struct Task:
     operator: address
     draw_delay: uint256
     quorum: uint256
-    created_block: uint256
     # Number of the last round ever opened, 0 before the first.
     last_round: uint256
     # The last good record, and the round that made it: 0 while it is the task's own digest.
@@ -50,7 +49,6 @@ struct Task:
 
 struct Round:
     phase: uint256
-    opened_block: uint256
     parent: bytes32
     parent_round: uint256
     roster_root: bytes32
@@ -152,7 +150,6 @@ def create_task(
         operator=msg.sender,
         draw_delay=draw_delay,
         quorum=quorum,
-        created_block=block.number,
         last_round=0,
         head=task,
         head_round=0,
@@ -176,7 +173,6 @@ def open_round(task: bytes32, round: uint256, parent: bytes32, roster_root: byte
     assert roster_root != empty(bytes32), "zero"
     self.tasks[task].last_round = round
     self.rounds[task][round].phase = OPEN
-    self.rounds[task][round].opened_block = block.number
     self.rounds[task][round].parent = parent
     self.rounds[task][round].parent_round = self.tasks[task].head_round
     self.rounds[task][round].roster_root = roster_root

@@ -1,0 +1,1 @@
+"""The content store: blocks and objects by their CIDs."""

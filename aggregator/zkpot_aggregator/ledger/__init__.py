@@ -1,0 +1,1 @@
+"""The ledger: tasks, rounds, beacons and record digests on an EVM chain."""
