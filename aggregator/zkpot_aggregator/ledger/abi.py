@@ -3,12 +3,13 @@
 from typing import Any
 
 from eth_typing import ChecksumAddress
+from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_canonical_address, to_checksum_address
 from web3 import Web3
 from web3.contract import Contract
 from web3.types import EventData, LogReceipt
-from zkpot.ids import Beacon, Round, TaskId
 
+from zkpot.ids import Beacon, Round, TaskId
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import (
     Address,
@@ -132,19 +133,18 @@ class EventReader:
 
     def __init__(self, contract: Contract) -> None:
         self._topic_to_event = {
-            bytes(contract.events[name]().topic_bytes)
-            if hasattr(contract.events[name](), "topic_bytes")
-            else bytes.fromhex(contract.events[name]().topic.removeprefix("0x")): contract.events[
-                name
-            ]()
-            for name in _NAME_TO_EVENT
+            event_abi_to_log_topic(entry): contract.events[entry["name"]]()
+            for entry in contract.abi
+            if entry["type"] == "event"
         }
 
     def read(self, log: LogReceipt) -> Event:
         """One event; the contract makes no other logs than the known ones."""
         event = self._topic_to_event[bytes(log["topics"][0])]
         data: EventData = event.process_log(log)
-        values = {name: _from_word(name, value) for name, value in data["args"].items()}
+        values: dict[str, Any] = {
+            name: _from_word(name, value) for name, value in data["args"].items()
+        }
         return _NAME_TO_EVENT[data["event"]](
             block=log["blockNumber"], tx_hash=bytes(log["transactionHash"]), **values
         )

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import Round, TaskId
-
 from zkpot_aggregator.ledger.calls import Address, Call
 from zkpot_aggregator.ledger.views import Event, RoundView, TaskView
 

@@ -1,9 +1,9 @@
 """The beacon of a round, recomputed by anybody from public values."""
 
 from eth_utils.crypto import keccak
+
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, Round, TaskId
-
 from zkpot_aggregator.ledger.base import Identity
 from zkpot_aggregator.ledger.calls import Address
 from zkpot_aggregator.ledger.views import RoundView
@@ -11,7 +11,7 @@ from zkpot_aggregator.ledger.views import RoundView
 _WORD_BYTES = 32
 
 
-def beacon(  # noqa: PLR0913  # the six words of the encoding
+def beacon(  # noqa: PLR0917  # the six words, in their order
     chain_id: int, contract: Address, task: TaskId, number: Round, root: bytes, block_hash: bytes
 ) -> Beacon:
     """Keccak-256 of six 32-byte big-endian words, 192 bytes: the arguments in this order.

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
-
 from zkpot_aggregator.content.files import replace_file
 from zkpot_aggregator.ledger.evm import Block
 
@@ -73,19 +72,22 @@ class ChainLog:
         replace_file(path, line + _encode(_entry_fields(first), link)[0])
 
     def append(self, entry: Entry) -> None:
-        """Returns once the block will survive a power loss."""
+        """Returns once the block will survive a power loss.
+
+        After a failure the chain in memory is ahead of the file, so nothing more is taken.
+        """
         if not self._writable:
-            raise Fatal(ExitCode.STATE, f"{self.path} is open for reading only")
+            raise Fatal(ExitCode.STATE, f"{self.path} cannot be written: open it anew")
+        self._writable = False
         line, self._link = _encode(_entry_fields(entry), self._link)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
-                written = file.write(line)
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise Fatal(ExitCode.STATE, f"cannot write {self.path}: {error}") from error
-        if written != len(line):
-            raise Fatal(ExitCode.STATE, f"cannot write {self.path}: disk full")
+        self._writable = True
 
     def broken(self, number: int, what: str) -> Fatal:
         """The error for an entry that does not fit; 0 is the line that names the chain."""

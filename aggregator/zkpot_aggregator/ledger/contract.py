@@ -13,9 +13,9 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 from web3.types import TxParams, TxReceipt
+
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.ids import Round, TaskId
-
 from zkpot_aggregator.ledger import abi, effects
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.base import Identity, LedgerReverted, Receipt
@@ -193,9 +193,7 @@ def _receipt(receipt: TxReceipt) -> Receipt:
             f"transaction 0x{bytes(receipt['transactionHash']).hex()} failed although its"
             " simulation did not: something else moved the ledger in between",
         )
-    return Receipt(
-        bytes(receipt["transactionHash"]), receipt["blockNumber"], receipt["gasUsed"]
-    )
+    return Receipt(bytes(receipt["transactionHash"]), receipt["blockNumber"], receipt["gasUsed"])
 
 
 def _revert_word(error: ContractLogicError) -> str:

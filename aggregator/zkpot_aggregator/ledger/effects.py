@@ -61,9 +61,7 @@ def round_shown(call: RoundCall, sender: Address, view: RoundView) -> bool:
         case OpenRound():
             if view.phase is Phase.NONE:
                 return False
-            return _same(
-                call, (call.parent, call.roster_root), (view.parent, view.roster_root)
-            )
+            return _same(call, (call.parent, call.roster_root), (view.parent, view.roster_root))
         case SealCommitments():
             if view.root == ZERO:
                 return _nothing(call, conflict=ended_otherwise)

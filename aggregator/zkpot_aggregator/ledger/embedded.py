@@ -10,16 +10,15 @@ import logging
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_canonical_address
-from eth_utils.crypto import keccak
-from web3.types import TxParams, TxReceipt
+from web3.types import Nonce, TxParams, TxReceipt
 from web3.utils.address import get_create_address
-from zkpot.errors import ExitCode, Fatal
 
+from zkpot.errors import ExitCode, Fatal
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import Address
@@ -61,7 +60,7 @@ class Chain:
                     entry.height, f"replays to {mined.hex()}, not to {entry.block_hash.hex()}"
                 )
         self.contract = Address(
-            to_canonical_address(get_create_address(abi.checksum(self.operator), 0))
+            to_canonical_address(get_create_address(abi.checksum(self.operator), Nonce(0)))
         )
 
     def mine(self, *transactions: bytes) -> None:
@@ -147,13 +146,7 @@ class EmbeddedLedger(ContractLedger):
             if not path.exists():
                 _create_chain(path, account)
             chain = Chain(ChainLog(path, writable=True))
-            if chain.operator != to_canonical_address(account.address):
-                raise Fatal(
-                    ExitCode.KEY,
-                    f"{directory / KEY_NAME} belongs to {account.address}, but {path} to"
-                    f" 0x{chain.operator.hex()}",
-                )
-            return cls(chain, _Signer(chain, account), lock)
+            return cls(chain, _Signer(chain, _operator(chain, account, path)), lock)
         except BaseException:
             os.close(lock)
             raise
@@ -177,9 +170,7 @@ class EmbeddedLedger(ContractLedger):
             self._account.send(
                 {"to": account.address, "value": self._web3.to_wei(_ALLOWANCE_WEI, "wei")}
             )
-        return ContractLedger(
-            self._web3, self._address, _Signer(self._chain, account)
-        )
+        return ContractLedger(self._web3, self._address, _Signer(self._chain, account))
 
     def close(self) -> None:
         """Lets another process write. A second call does nothing."""
@@ -211,7 +202,17 @@ def _create_chain(path: Path, account: LocalAccount) -> None:
     _logger.info("made a chain with the ledger in %s", path)
 
 
-def _complete(transaction: TxParams, *, nonce: int, chain_id: int) -> dict[str, object]:
+def _operator(chain: Chain, account: LocalAccount, path: Path) -> LocalAccount:
+    if chain.operator != Address(to_canonical_address(account.address)):
+        raise Fatal(
+            ExitCode.KEY,
+            f"{path.parent / KEY_NAME} is the key of {account.address}, but {path} belongs to"
+            f" 0x{chain.operator.hex()}",
+        )
+    return account
+
+
+def _complete(transaction: TxParams, *, nonce: int, chain_id: int) -> dict[str, Any]:
     fields = {key: value for key, value in transaction.items() if key != "from"}
     return {
         "value": 0,

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from eth.exceptions import PyEVMError
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
 from eth_utils.exceptions import ValidationError
-from eth.exceptions import PyEVMError
 from web3 import Web3
 from web3.providers.eth_tester import EthereumTesterProvider
 
@@ -36,10 +36,6 @@ class Block:
     """Signed, as they travel on a network."""
 
 
-class _Backend(PyEVMBackend):  # type: ignore[misc]  # eth-tester has no types
-    """A backend that does not copy the chain for every question about a block."""
-
-
 class Evm:
     """The chain from its genesis; blocks are only added."""
 
@@ -50,7 +46,7 @@ class Evm:
         genesis = PyEVMBackend.generate_genesis_params(
             overrides={"timestamp": GENESIS_TIME_S, "gas_limit": GENESIS_GAS_LIMIT}
         )
-        self._backend = _Backend(genesis_parameters=genesis, genesis_state=state)
+        self._backend = PyEVMBackend(genesis_parameters=genesis, genesis_state=state)
         tester = EthereumTester(self._backend, auto_mine_transactions=False)
         self.web3 = Web3(EthereumTesterProvider(tester))
 
@@ -78,9 +74,7 @@ class Evm:
         chain = self._backend.chain
         try:
             # The transactions see the block's own time, not the time of their execution.
-            chain.header = chain.header.copy(
-                timestamp=block.time_s, mix_hash=block.mix_hash
-            )
+            chain.header = chain.header.copy(timestamp=block.time_s, mix_hash=block.mix_hash)
             for raw in block.transactions:
                 self._backend.send_raw_transaction(raw)
             mined: Any = chain.mine_block(

@@ -4,7 +4,6 @@ import secrets
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
-
 from zkpot_aggregator.content.files import replace_file
 
 KEY_BYTES = 32

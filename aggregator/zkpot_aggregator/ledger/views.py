@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 
 from zkpot.ids import Beacon, Round, TaskId
-
 from zkpot_aggregator.ledger.calls import Address
 
 ZERO = bytes(32)
