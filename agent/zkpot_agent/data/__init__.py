@@ -1,0 +1,1 @@
+"""Where a device's private samples come from."""
