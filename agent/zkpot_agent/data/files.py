@@ -1,0 +1,126 @@
+"""The data sources `npz` and `csv`: samples from a file the device's owner wrote.
+
+Values must be whole numbers in the range of a byte; nothing is scaled or cast silently.
+"""
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zkpot.batch import Batch
+from zkpot.errors import ExitCode, Fatal
+from zkpot.model import INPUT_MAX, UInt8Array
+
+
+@dataclass(frozen=True)
+class NpzSource:
+    """A NumPy archive with `inputs` [M, features] and `labels` [M].
+
+    `classes` may be left out where the device has samples of the highest class.
+    """
+
+    path: str
+    classes_in_task: int | None = None
+
+    @property
+    def features(self) -> int:
+        """Columns of `inputs`."""
+        return int(self._samples.inputs.shape[1])
+
+    @property
+    def classes(self) -> int:
+        """As configured, or one more than the largest label."""
+        return self.classes_in_task or int(self._samples.labels.max(initial=0)) + 1
+
+    def load(self) -> Batch:
+        """All samples of the file; raises `Fatal` with CONFIG if it cannot be used."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> Batch:
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                inputs, labels = archive["inputs"], archive["labels"]
+        except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise _unusable(self.path, f"expected arrays 'inputs' and 'labels': {error}") from error
+        return _batch(self.path, inputs, labels)
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """A table with a header row; the column `label` holds the class, all others are inputs."""
+
+    path: str
+    label: str = "label"
+    classes_in_task: int | None = None
+
+    @property
+    def features(self) -> int:
+        """Columns but the label's."""
+        return int(self._samples.inputs.shape[1])
+
+    @property
+    def classes(self) -> int:
+        """As configured, or one more than the largest label."""
+        return self.classes_in_task or int(self._samples.labels.max(initial=0)) + 1
+
+    def load(self) -> Batch:
+        """All rows of the file; raises `Fatal` with CONFIG if it cannot be used."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> Batch:
+        try:
+            with Path(self.path).open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                header = next(rows, [])
+                if header.count(self.label) != 1:
+                    raise _unusable(self.path, f"expected one column {self.label!r}, got {header}")
+                table = np.array(list(self._numbers(rows, len(header))), dtype=np.int64)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise _unusable(self.path, str(error)) from error
+        table = table.reshape(-1, len(header))
+        column = header.index(self.label)
+        return _batch(self.path, np.delete(table, column, axis=1), table[:, column])
+
+    def _numbers(self, rows: Iterator[list[str]], columns: int) -> Iterator[list[int]]:
+        for number, row in enumerate(rows, 2):
+            if not row:
+                continue
+            try:
+                values = [int(text) for text in row]
+            except ValueError as error:
+                raise _unusable(self.path, f"line {number}: {error}") from error
+            if len(values) != columns or not 0 <= min(values) <= max(values) <= INPUT_MAX:
+                raise _unusable(
+                    self.path,
+                    f"line {number}: expected {columns} whole numbers from 0 to {INPUT_MAX}",
+                )
+            yield values
+
+
+def _batch(path: str, inputs: NDArray[np.generic], labels: NDArray[np.generic]) -> Batch:
+    if inputs.ndim != 2 or labels.shape != inputs.shape[:1] or not labels.size:  # noqa: PLR2004
+        raise _unusable(
+            path, f"inputs {inputs.shape} and labels {labels.shape}, expected [M, features] and [M]"
+        )
+    return Batch(_bytes(path, "inputs", inputs), _bytes(path, "labels", labels))
+
+
+def _bytes(path: str, name: str, values: NDArray[np.generic]) -> UInt8Array:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise _unusable(path, f"{name} are {values.dtype}, expected whole numbers")
+    whole = values.astype(np.int64)
+    if whole.min(initial=0) < 0 or whole.max(initial=0) > INPUT_MAX:
+        raise _unusable(path, f"{name} must lie between 0 and {INPUT_MAX}")
+    return whole.astype(np.uint8)
+
+
+def _unusable(path: str, detail: str) -> Fatal:
+    return Fatal(ExitCode.CONFIG, f"the data file {path} cannot be used: {detail}")

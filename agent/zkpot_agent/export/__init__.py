@@ -1,0 +1,1 @@
+"""The integer model as files that standard runtimes execute, bit for bit."""
