@@ -25,8 +25,8 @@ Cid = NewType("Cid", bytes)
 BLOCK_BYTES = 128 * 1024
 """Largest block. Fits an MQTT message with its envelope, and far below Kubo's 2 MiB."""
 
-MAX_LINKS = 2048
-"""Links in one manifest: 80 KiB of links, so the manifest fits in a block itself."""
+MAX_LINKS = 3072
+"""Links in one manifest: 123 KiB of links, so the manifest fits in a block itself."""
 
 MAX_OBJECT_BYTES = BLOCK_BYTES * 512
 """64 MiB: the largest object anybody is asked to fetch."""

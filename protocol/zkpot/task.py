@@ -17,7 +17,8 @@ from zkpot.model import WEIGHT_MIN, ModelSpec
 from zkpot.wire.codec import Exactly, Max, Span, decode, encode
 
 MAX_TASK_BYTES = 16 * 1024
-MAX_DEVICES = 10_000
+MAX_DEVICES = 2_500
+"""One object links to the proof of every device: see `cid.MAX_LINKS`."""
 MAX_ROUNDS = 100_000
 MAX_VALIDATORS = 32
 MAX_SECONDS = 30 * 24 * 3600

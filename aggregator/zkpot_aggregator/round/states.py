@@ -1,0 +1,183 @@
+"""The states of a round, in order. Each holds exactly what the next steps need."""
+
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from zkpot.cid import Cid
+from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
+from zkpot.record import EnvelopeBytes, Misconduct, Record, Verdict
+from zkpot.task import MAX_DEVICES
+from zkpot.wire.codec import Max
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is fixed when a round opens: its place in the chain, its model and roster."""
+
+    task: TaskId
+    round: Round
+    parent: Digest
+    model: Cid
+    roster: Cid
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A device and an envelope of its that was accepted or is being checked."""
+
+    device: DeviceId
+    envelope: EnvelopeBytes
+
+
+SignedList = Annotated[tuple[Signed, ...], Max(MAX_DEVICES)]
+
+
+@dataclass(frozen=True)
+class SealedCommitments:
+    """The commitments after the deadline: the list's object, who is on it, who cheated."""
+
+    cid: Cid
+    root: Digest
+    devices: Annotated[tuple[DeviceId, ...], Max(MAX_DEVICES)]
+    misconduct: Annotated[tuple[Misconduct, ...], Max(MAX_DEVICES)]
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """The beacon, the revealed batch, and how the round's own model does on it."""
+
+    beacon: Beacon
+    batch: Cid
+    global_count: int
+    threshold: int
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Waiting for `open_round` on chain."""
+
+    start: Start
+
+
+@dataclass(frozen=True)
+class Committing:
+    """Taking commitments, one slot per device; `checking` holds those under verification."""
+
+    start: Start
+    commitments: SignedList = ()
+    checking: SignedList = ()
+    misconduct: Annotated[tuple[Misconduct, ...], Max(MAX_DEVICES)] = ()
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """Waiting for the list's root on chain."""
+
+    start: Start
+    sealed: SealedCommitments
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Waiting for the block that decides the beacon, then for the beacon."""
+
+    start: Start
+    sealed: SealedCommitments
+    draw_height: int
+
+
+@dataclass(frozen=True)
+class Revealing:
+    """The beacon stands on chain; the publisher reveals the batch."""
+
+    start: Start
+    sealed: SealedCommitments
+    beacon: Beacon
+
+
+@dataclass(frozen=True)
+class Proving:
+    """Taking submissions. `verdicts` holds final acceptances and first rejections."""
+
+    start: Start
+    sealed: SealedCommitments
+    drawn: DrawnBatch
+    verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)] = ()
+    checking: SignedList = ()
+
+
+@dataclass(frozen=True)
+class Aggregating:
+    """Plain mode: taking the accepted devices' sealed openings."""
+
+    start: Start
+    sealed: SealedCommitments
+    drawn: DrawnBatch
+    verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)]
+    openings: SignedList = ()
+    checking: SignedList = ()
+
+
+@dataclass(frozen=True)
+class Summing:
+    """All openings that will come are there; the sum is being formed and checked."""
+
+    start: Start
+    sealed: SealedCommitments
+    drawn: DrawnBatch
+    verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)]
+    openings: SignedList
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The record is made; the device at `rank` in the election's order is asked to sign."""
+
+    start: Start
+    record: Record
+    order: Annotated[tuple[DeviceId, ...], Max(MAX_DEVICES)]
+    rank: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Signed; waiting for the record's digest on chain."""
+
+    start: Start
+    record: Record
+    leader_signature: EnvelopeBytes
+    total: int
+
+
+@dataclass(frozen=True)
+class Failing:
+    """The round cannot go on; waiting for that to stand on chain."""
+
+    start: Start
+    reason: Annotated[str, Max(200)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Over. `signed` is the digest of the signed record on chain; none if the round failed."""
+
+    start: Start
+    signed: Digest | None
+    model_after: Cid
+
+
+State: TypeAlias = (
+    Opening
+    | Committing
+    | Sealing
+    | Drawing
+    | Revealing
+    | Proving
+    | Aggregating
+    | Summing
+    | Recording
+    | Closing
+    | Failing
+    | Ended
+)
