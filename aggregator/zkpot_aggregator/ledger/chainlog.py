@@ -5,7 +5,8 @@ that came out. Each carries `link`, the SHA-256 of the link before it and its ow
 so that an edit, a gap or a swap is found without mining anything. Lines are canonical JSON.
 
 A last line without its end was cut off by a power loss before anybody was told of its block:
-a writer drops it. Anything else that does not fit is somebody's doing, and fatal.
+a writer drops it. Anything else that does not fit is somebody's doing, and fatal. Whole
+entries missing from the end cannot be told from blocks that were never mined.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ from zkpot_aggregator.ledger.evm import Block
 _logger = logging.getLogger(__name__)
 
 VERSION = 1
+
+_TIME_END_S = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class ChainLog:
                 bytes.fromhex(fields["operator"]),
                 bytes.fromhex(fields["genesis"]),
             )
-            known = fields == _head_fields(head)
+            known = fields == _head_fields(head) and type(head.chain_id) is int
         except (KeyError, TypeError, ValueError) as error:
             raise self.broken(0, "malformed") from error
         if not known:
@@ -152,9 +155,20 @@ class ChainLog:
             known = fields == _entry_fields(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise self.broken(number, "malformed") from error
-        if not known or entry.height != number:
-            raise self.broken(number, f"expected block {number}, got {entry.height!r}")
+        if not known or not _is_plausible(entry):
+            raise self.broken(number, "malformed")
+        if entry.height != number:
+            raise self.broken(number, f"expected block {number}, got {entry.height}")
         return entry
+
+
+def _is_plausible(entry: Entry) -> bool:
+    """Whether JSON's looser types, such as 1.0 for 1, stayed out of the numbers."""
+    return (
+        type(entry.height) is int
+        and type(entry.block.time_s) is int
+        and 0 < entry.block.time_s < _TIME_END_S
+    )
 
 
 def _head_fields(head: Head) -> dict[str, Any]:

@@ -13,9 +13,16 @@ from typing import Any
 from eth.exceptions import PyEVMError
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
+from eth_keys.exceptions import BadSignature
+from eth_keys.exceptions import ValidationError as KeysValidationError
+from eth_tester.exceptions import TransactionFailed
+from eth_tester.exceptions import ValidationError as TesterValidationError
 from eth_utils.exceptions import ValidationError
+from rlp.exceptions import RLPException
 from web3 import Web3
+from web3.exceptions import ContractLogicError
 from web3.providers.eth_tester import EthereumTesterProvider
+from web3.types import RPCEndpoint, RPCResponse
 
 GENESIS_TIME_S = 1_700_000_000
 """Unix time of the genesis block; only has to lie before every real block."""
@@ -36,6 +43,28 @@ class Block:
     """Signed, as they travel on a network."""
 
 
+_INVALID = (
+    PyEVMError,
+    ValidationError,
+    TesterValidationError,
+    BadSignature,
+    KeysValidationError,
+    RLPException,
+    IndexError,
+)
+"""What the layers below say of a block that cannot be mined."""
+
+
+class _Provider(EthereumTesterProvider):
+    """Says of a revert what a node would make web3 say."""
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        try:
+            return super().make_request(method, params)
+        except TransactionFailed as error:
+            raise ContractLogicError(str(error)) from error
+
+
 class Evm:
     """The chain from its genesis; blocks are only added."""
 
@@ -48,7 +77,7 @@ class Evm:
         )
         self._backend = PyEVMBackend(genesis_parameters=genesis, genesis_state=state)
         tester = EthereumTester(self._backend, auto_mine_transactions=False)
-        self.web3 = Web3(EthereumTesterProvider(tester))
+        self.web3 = Web3(_Provider(tester))
 
     @property
     def height(self) -> int:
@@ -80,6 +109,6 @@ class Evm:
             mined: Any = chain.mine_block(
                 coinbase=bytes(20), mix_hash=block.mix_hash, blob_gas_used=0
             )
-        except (PyEVMError, ValidationError) as error:
+        except _INVALID as error:
             raise ValueError(f"block {self.height + 1}: {error}") from error
         return bytes(mined.hash)

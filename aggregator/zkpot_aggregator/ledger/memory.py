@@ -34,6 +34,8 @@ from zkpot_aggregator.ledger.views import UNFINISHED, ZERO, Event, Phase, RoundV
 _MAX_DRAW_DELAY = 50400
 _BLOCKHASH_WINDOW = 256
 _NOBODY = Address(bytes(20))
+_CONTRACT = Address(b"\x01" * 20)
+_SOMEBODY = Address(b"\x02" * 20)
 
 
 def _counted_hash(height: int) -> bytes:
@@ -45,7 +47,7 @@ class World:
     """What all accounts share."""
 
     chain_id: int = 1337
-    contract: Address = Address(b"\x01" * 20)
+    contract: Address = _CONTRACT
     block_hash: Callable[[int], bytes] = _counted_hash
     height: int = 0
     tasks: dict[TaskId, TaskView] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class World:
 class MemoryLedger:
     """A `Ledger` for `sender`; share a `World` for several accounts on one chain."""
 
-    def __init__(self, sender: Address = Address(b"\x02" * 20), world: World | None = None) -> None:
+    def __init__(self, sender: Address = _SOMEBODY, world: World | None = None) -> None:
         self.sender = sender
         self.world = world or World()
 
