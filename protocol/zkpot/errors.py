@@ -69,6 +69,21 @@ class Reason(IntEnum):
 
 
 @unique
+class Failure(IntEnum):
+    """Why a round was closed as failed; this number stands on chain."""
+
+    TOO_FEW_COMMITMENTS = 1
+    TOO_FEW_ACCEPTED = 2
+    TOO_FEW_OPENINGS = 3
+    MODEL_WORSE = 4
+    NOBODY_SIGNED = 5
+    POOL_EXHAUSTED = 6
+    DRAW_MISSED = 7
+    SUM_NOT_OPENED = 8
+    INTERNAL = 99
+
+
+@unique
 class ExitCode(IntEnum):
     """Exit status of every program; the same table stands in docs/exit-codes.md."""
 
@@ -87,6 +102,11 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+def reason_text(reason: Reason | None) -> str:
+    """The code as people and JSON see it, like `proof-invalid`; `accepted` for none."""
+    return "accepted" if reason is None else reason.name.lower().replace("_", "-")
+
+
 class ZkpotError(Exception):
     """Base of every error the project raises on purpose."""
 
@@ -95,7 +115,7 @@ class Rejected(ZkpotError):
     """A peer's message, proof or record is refused; nothing has changed."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(f"{reason.name.lower().replace('_', '-')}: {detail}".rstrip(": "))
+        super().__init__(f"{reason_text(reason)}: {detail}".rstrip(": "))
         self.reason = reason
         self.detail = detail
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from zkpot.errors import reason_text
 from zkpot.ids import Round
 from zkpot.wire.messages import (
     Announcement,
@@ -105,7 +106,7 @@ def _finish(state: at.State, announced: Announcement) -> Step:
     return Step(at.Idle(announced.round), effects)
 
 
-def _too_late(state: at.Training, announced: Announcement) -> Step:
+def _too_late(_state: at.Training, announced: Announcement) -> Step:
     missed = do.LogIncident(announced.round, "the commitments were sealed before ours was ready")
     return Step(at.Idle(announced.round), (do.Forget(announced.round), missed))
 
@@ -132,7 +133,7 @@ def _verdicts_out(state: at.Submitted, announced: Announcement) -> Step:
     return Step(at.Opening(state, announced.verdicts), (do.SealOpening(state, announced.verdicts),))
 
 
-def _judged_without_us(state: at.Committed | at.Proving, announced: Announcement) -> Step:
+def _judged_without_us(_state: at.Committed | at.Proving, announced: Announcement) -> Step:
     missed = do.LogIncident(announced.round, "the verdicts came before our proof was ready")
     return Step(at.Idle(announced.round), (do.Forget(announced.round), missed))
 
@@ -203,7 +204,7 @@ def _receipted(state: at.State, event: on.Receipted) -> Step:
     receipt = event.receipt
     effects: tuple[do.Effect, ...] = (do.KeepReceipt(receipt),)
     if receipt.reason is not None:
-        what = f"rejected: {receipt.reason.name.lower().replace('_', '-')} {receipt.detail}"
+        what = f"rejected: {reason_text(receipt.reason)} {receipt.detail}"
         effects += (do.LogIncident(receipt.round, what[:200]),)
     return Step(state, effects)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from zkpot.cid import Cid
+from zkpot.errors import Failure
 from zkpot.ids import Beacon, DeviceId, Digest
 from zkpot.record import Record
 from zkpot.wire.messages import Announcement, Receipt, RecordProposal
@@ -122,7 +123,7 @@ class CloseOnChain:
 class FailOnChain:
     """Submit `fail_round`."""
 
-    reason: str
+    failure: Failure
 
 
 Effect: TypeAlias = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from zkpot.cid import Cid
-from zkpot.errors import Reason
+from zkpot.errors import Failure, Reason
 from zkpot.ids import Beacon, Digest
 
 
@@ -122,7 +122,8 @@ class FailedOnChain:
 class CannotGoOn:
     """An effect cannot be carried out, now or later."""
 
-    reason: str
+    failure: Failure
+    detail: str
 
 
 Event: TypeAlias = (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from zkpot.cid import Cid
+from zkpot.errors import Failure
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
 from zkpot.record import EnvelopeBytes, Misconduct, Record, Verdict
 from zkpot.task import MAX_DEVICES
@@ -155,7 +156,8 @@ class Failing:
     """The round cannot go on; waiting for that to stand on chain."""
 
     start: Start
-    reason: Annotated[str, Max(200)]
+    failure: Failure
+    detail: Annotated[str, Max(200)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""DRAW, PROVE and VERIFY: submissions are judged until every device has its verdict."""
+
+from dataclasses import replace
+
+from zkpot.errors import Failure, Reason, Rejected, reason_text
+from zkpot.record import Verdict
+from zkpot.verify import (
+    RoundTerms,
+    check_submission_message,
+)
+from zkpot_aggregator.round import effects as do
+from zkpot_aggregator.round import events as on
+from zkpot_aggregator.round import states as at
+from zkpot_aggregator.round.answers import find, receipt, refuse, without
+from zkpot_aggregator.round.entry import Step, enter, fail
+
+
+def sealed(terms: RoundTerms, state: at.Sealing, event: on.SealedOnChain) -> Step:
+    """The list stands on chain, and with it the block that decides the beacon."""
+    return enter(at.Drawing(state.start, state.sealed, event.draw_height), terms=terms)
+
+
+def drawn(terms: RoundTerms, state: at.Drawing, event: on.Drawn) -> Step:
+    """The beacon stands on chain."""
+    return enter(at.Revealing(state.start, state.sealed, event.beacon), terms=terms)
+
+
+def revealed(terms: RoundTerms, state: at.Revealing, event: on.Revealed) -> Step:
+    """The batch is out: time to prove runs from here."""
+    drawn = at.DrawnBatch(
+        state.beacon,
+        event.batch,
+        event.global_count,
+        terms.task.gate.threshold(event.global_count),
+    )
+    return enter(at.Proving(state.start, state.sealed, drawn), terms=terms)
+
+
+def submission_received(terms: RoundTerms, state: at.Proving, event: on.SubmissionReceived) -> Step:
+    """One submission of a device at a time is judged, until one is accepted."""
+    accepted = [v.device for v in state.verdicts if v.reason is None]
+    known = next((v for v in state.verdicts if v.submission == event.envelope), None)
+    if known is not None:
+        return Step(state, (receipt(terms, known.device, event.envelope, known.reason),))
+    opened = check_submission_message(terms, state.sealed.devices, event.envelope, accepted)
+    if any(signed.device == opened.signer for signed in state.checking):
+        if find(state.checking, event.envelope):
+            return Step(state)
+        raise Rejected(Reason.DUPLICATE, "another submission of this device is being checked")
+    checking = (*state.checking, at.Signed(opened.signer, event.envelope))
+    return Step(replace(state, checking=checking), (do.CheckSubmission(event.envelope),))
+
+
+def submission_checked(terms: RoundTerms, state: at.Proving, event: on.SubmissionChecked) -> Step:
+    """Keeps an acceptance, or the first rejection; judges once all devices have one."""
+    signed = find(state.checking, event.envelope)
+    if signed is None:
+        return Step(state)
+    checked = check_submission_message(terms, state.sealed.devices, event.envelope, ())
+    count = checked.message.count if event.reason is None else 0
+    verdict = Verdict(signed.device, event.reason, count, event.envelope)
+    earlier = [v for v in state.verdicts if v.device == signed.device]
+    if event.reason is None:
+        kept = tuple(v for v in state.verdicts if v.device != signed.device)
+        verdicts = (*kept, verdict)
+        effects: tuple[do.Effect, ...] = (receipt(terms, signed.device, event.envelope),)
+    else:
+        verdicts = state.verdicts if earlier else (*state.verdicts, verdict)
+        effects = refuse(terms, event.envelope, Rejected(event.reason, event.detail))
+    state = replace(state, verdicts=verdicts, checking=without(state.checking, signed))
+    if {v.device for v in state.verdicts} == set(state.sealed.devices) and not state.checking:
+        return _judge(terms, state, *effects)
+    return Step(state, effects)
+
+
+def prove_deadline(terms: RoundTerms, state: at.Proving, event: on.DeadlinePassed) -> Step:
+    """Devices without a verdict get one: they sent nothing."""
+    if event.timer != "prove":
+        return Step(state)
+    return _judge(terms, state)
+
+
+def _judge(terms: RoundTerms, state: at.Proving, *first: do.Effect) -> Step:
+    device_to_verdict = {verdict.device: verdict for verdict in state.verdicts}
+    silent = [device for device in state.sealed.devices if device not in device_to_verdict]
+    verdicts = tuple(
+        device_to_verdict.get(device, Verdict(device, Reason.NO_SUBMISSION, 0, None))
+        for device in state.sealed.devices
+    )
+    log = tuple(
+        do.LogRejection(
+            device,
+            reason_text(Reason.NO_SUBMISSION),
+            "nothing before the deadline",
+            state.sealed.root,
+        )
+        for device in silent
+    )
+    accepted = sum(verdict.reason is None for verdict in verdicts)
+    if accepted < terms.task.minimum_devices:
+        needed = terms.task.minimum_devices
+        return fail(
+            state,
+            Failure.TOO_FEW_ACCEPTED,
+            f"{accepted} accepted models, {needed} are needed",
+            *first,
+            *log,
+        )
+    return enter(
+        at.Aggregating(state.start, state.sealed, state.drawn, verdicts),
+        *first,
+        *log,
+        terms=terms,
+    )
