@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from eth_utils.address import to_canonical_address
+
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.calls import Address
 from zkpot_aggregator.ledger.embedded import EmbeddedLedger

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger.base import Ledger, LedgerConflict, LedgerReverted
@@ -77,9 +78,7 @@ def play(ledger: Ledger, number: int, parent: bytes, until: Phase = Phase.CLOSED
 
 
 def create(parties: Any, quorum: int = 2) -> None:
-    parties.operator.submit(
-        CreateTask(TASK, DELAY, parties.addresses if quorum else (), quorum)
-    )
+    parties.operator.submit(CreateTask(TASK, DELAY, parties.addresses if quorum else (), quorum))
 
 
 def refused(ledger: Ledger, call: Call, word: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot_aggregator.content.files import replace_file
+from zkpot_aggregator.ledger.calls import ADDRESS_BYTES
 from zkpot_aggregator.ledger.evm import Block
 
 _logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Entry:
 
 
 class ChainLog:
-    """A chain's file, open for reading; `writable` is needed to append and to repair."""
+    """A chain's file; `writable` is needed to append and to repair."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self.path = path
@@ -59,7 +60,7 @@ class ChainLog:
             raise Fatal(ExitCode.STATE, f"cannot read the chain {path}: {error}") from error
         *lines, torn = raw.split(b"\n")
         if torn:
-            self._drop(torn, len(raw) - len(torn))
+            self._drop(len(lines), torn, len(raw) - len(torn))
         if not lines:
             raise self.broken(0, "the line that names the chain is missing")
         self._link = bytes(hashlib.sha256().digest_size)
@@ -99,7 +100,9 @@ class ChainLog:
             f"{self.path}, entry {number}: {what}; restore the file from a backup",
         )
 
-    def _drop(self, torn: bytes, good_bytes: int) -> None:
+    def _drop(self, number: int, torn: bytes, good_bytes: int) -> None:
+        if _is_whole(torn.rstrip(b"\x00")):
+            raise self.broken(number, "something else stands where its end should be")
         _logger.warning(
             "%s: the last entry is cut off after %d bytes; %s",
             self.path,
@@ -133,7 +136,12 @@ class ChainLog:
                 bytes.fromhex(fields["operator"]),
                 bytes.fromhex(fields["genesis"]),
             )
-            known = fields == _head_fields(head) and type(head.chain_id) is int
+            known = (
+                fields == _head_fields(head)
+                and type(head.chain_id) is int
+                and type(fields["version"]) is int
+                and len(head.operator) == ADDRESS_BYTES
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise self.broken(0, "malformed") from error
         if not known:
@@ -160,6 +168,15 @@ class ChainLog:
         if entry.height != number:
             raise self.broken(number, f"expected block {number}, got {entry.height}")
         return entry
+
+
+def _is_whole(torn: bytes) -> bool:
+    """Whether a whole entry is there, but followed by what no interrupted write leaves."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(torn.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return False
+    return end < len(torn)
 
 
 def _is_plausible(entry: Entry) -> bool:

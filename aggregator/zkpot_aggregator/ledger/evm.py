@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth.exceptions import PyEVMError
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
 from eth_keys.exceptions import BadSignature
 from eth_keys.exceptions import ValidationError as KeysValidationError
+from eth_tester import EthereumTester, PyEVMBackend
+from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
 from eth_tester.exceptions import TransactionFailed
 from eth_tester.exceptions import ValidationError as TesterValidationError
 from eth_utils.exceptions import ValidationError
