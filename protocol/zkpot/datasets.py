@@ -18,10 +18,13 @@ from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import digest
 from zkpot.model import INPUT_MAX, Int64Array, ModelSpec, Shape, UInt8Array
 
+DIGITS_SAMPLES = 1797
 DIGITS_POOL = 500
 DIGITS_HOLDOUT = 297
 MINIMUM_SAMPLES = 20
 """Fewer samples than this per device do not make a useful update."""
+
+DIGITS_MAX_DEVICES = (DIGITS_SAMPLES - DIGITS_POOL - DIGITS_HOLDOUT) // MINIMUM_SAMPLES
 
 DIGITS_SPEC = ModelSpec(
     shape=Shape(widths=(64, 32, 10), shifts=(0,), bias_bits=17),

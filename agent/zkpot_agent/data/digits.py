@@ -3,10 +3,11 @@
 For demonstrations: every device and the aggregator compute the same split from the seed.
 """
 
+import math
 from dataclasses import dataclass
 
 from zkpot.batch import Batch
-from zkpot.datasets import DIGITS_SPEC, split_digits
+from zkpot.datasets import DIGITS_MAX_DEVICES, DIGITS_SPEC, split_digits
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,17 @@ class DigitsSource:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        problems = []
         if not 0 <= self.index < self.devices:
-            raise ValueError(f"index {self.index} of {self.devices} devices")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha {self.alpha}, expected a positive number")
+            problems.append(f"index {self.index} of {self.devices} devices")
+        if self.devices > DIGITS_MAX_DEVICES:
+            problems.append(f"{self.devices} devices, at most {DIGITS_MAX_DEVICES}")
+        if not 0 < self.alpha < math.inf:
+            problems.append(f"alpha {self.alpha}, expected a positive number")
+        if self.seed < 0:
+            problems.append(f"seed {self.seed} is negative")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     @property
     def features(self) -> int:

@@ -17,26 +17,21 @@ from zkpot.batch import Batch
 from zkpot.errors import ExitCode, Fatal
 from zkpot.model import INPUT_MAX, UInt8Array
 
+UNREADABLE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
+"""What NumPy raises for something that is not an archive of plain arrays."""
+
 
 @dataclass(frozen=True)
 class NpzSource:
-    """A NumPy archive with `inputs` [M, features] and `labels` [M].
-
-    `classes` may be left out where the device has samples of the highest class.
-    """
+    """A NumPy archive with `inputs` [M, features] and `labels` [M]."""
 
     path: str
-    classes_in_task: int | None = None
+    classes: int
 
     @property
     def features(self) -> int:
         """Columns of `inputs`."""
         return int(self._samples.inputs.shape[1])
-
-    @property
-    def classes(self) -> int:
-        """As configured, or one more than the largest label."""
-        return self.classes_in_task or int(self._samples.labels.max(initial=0)) + 1
 
     def load(self) -> Batch:
         """All samples of the file; raises `Fatal` with CONFIG if it cannot be used."""
@@ -45,9 +40,9 @@ class NpzSource:
     @cached_property
     def _samples(self) -> Batch:
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with Path(self.path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 inputs, labels = archive["inputs"], archive["labels"]
-        except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise _unusable(self.path, f"expected arrays 'inputs' and 'labels': {error}") from error
         return _batch(self.path, inputs, labels)
 
@@ -57,18 +52,13 @@ class CsvSource:
     """A table with a header row; the column `label` holds the class, all others are inputs."""
 
     path: str
+    classes: int
     label: str = "label"
-    classes_in_task: int | None = None
 
     @property
     def features(self) -> int:
         """Columns but the label's."""
         return int(self._samples.inputs.shape[1])
-
-    @property
-    def classes(self) -> int:
-        """As configured, or one more than the largest label."""
-        return self.classes_in_task or int(self._samples.labels.max(initial=0)) + 1
 
     def load(self) -> Batch:
         """All rows of the file; raises `Fatal` with CONFIG if it cannot be used."""
@@ -82,31 +72,28 @@ class CsvSource:
                 header = next(rows, [])
                 if header.count(self.label) != 1:
                     raise _unusable(self.path, f"expected one column {self.label!r}, got {header}")
-                table = np.array(list(self._numbers(rows, len(header))), dtype=np.int64)
+                data = b"".join(self._numbers(rows, len(header)))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise _unusable(self.path, str(error)) from error
-        table = table.reshape(-1, len(header))
+        table = np.frombuffer(data, np.uint8).reshape(-1, len(header))
         column = header.index(self.label)
         return _batch(self.path, np.delete(table, column, axis=1), table[:, column])
 
-    def _numbers(self, rows: Iterator[list[str]], columns: int) -> Iterator[list[int]]:
+    def _numbers(self, rows: Iterator[list[str]], columns: int) -> Iterator[bytes]:
         for number, row in enumerate(rows, 2):
             if not row:
                 continue
             try:
-                values = [int(text) for text in row]
+                values = bytes(map(int, row))
             except ValueError as error:
                 raise _unusable(self.path, f"line {number}: {error}") from error
-            if len(values) != columns or not 0 <= min(values) <= max(values) <= INPUT_MAX:
-                raise _unusable(
-                    self.path,
-                    f"line {number}: expected {columns} whole numbers from 0 to {INPUT_MAX}",
-                )
+            if len(values) != columns:
+                raise _unusable(self.path, f"line {number}: {len(row)} values, not {columns}")
             yield values
 
 
 def _batch(path: str, inputs: NDArray[np.generic], labels: NDArray[np.generic]) -> Batch:
-    if inputs.ndim != 2 or labels.shape != inputs.shape[:1] or not labels.size:  # noqa: PLR2004
+    if inputs.ndim != 2 or labels.shape != inputs.shape[:1] or not labels.size:
         raise _unusable(
             path, f"inputs {inputs.shape} and labels {labels.shape}, expected [M, features] and [M]"
         )

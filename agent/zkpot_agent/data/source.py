@@ -18,6 +18,14 @@ from zkpot_agent.data.plugin import find_plugin
 
 DATA_GROUP = "zkpot.data"
 
+ACCEPTED_TYPES: dict[object, tuple[type, ...]] = {
+    int: (int,),
+    float: (float, int),
+    str: (str,),
+    bool: (bool,),
+}
+"""What a config file may give for a parameter annotated with the key."""
+
 
 class DataSource(Protocol):
     """A device's private labelled samples."""
@@ -46,14 +54,26 @@ def open_source(
     for parameters that it does not take.
     """
     factory = cast("Callable[..., DataSource]", find_plugin(DATA_GROUP, name, entries))
-    signature = inspect.signature(factory)
+    signature = inspect.signature(factory, eval_str=True)
     try:
         signature.bind(**parameters)
+        _check_types(signature, parameters)
         return factory(**parameters)
     except (TypeError, ValueError) as error:
         raise Fatal(
             ExitCode.CONFIG, f"data source {name!r}: {error}; it takes {signature}"
         ) from error
+
+
+def _check_types(signature: inspect.Signature, parameters: Mapping[str, object]) -> None:
+    problems = []
+    for name, value in parameters.items():
+        known = signature.parameters.get(name)
+        accepted = ACCEPTED_TYPES.get(known.annotation) if known else None
+        if accepted is not None and type(value) not in accepted:
+            problems.append(f"{name} is {value!r}, expected {accepted[0].__name__}")
+    if problems:
+        raise TypeError("; ".join(problems))
 
 
 def load_samples(source: DataSource, shape: Shape) -> Batch:
@@ -66,7 +86,7 @@ def load_samples(source: DataSource, shape: Shape) -> Batch:
     problems = []
     if inputs.dtype != np.uint8 or labels.dtype != np.uint8:
         problems.append(f"inputs are {inputs.dtype} and labels {labels.dtype}, expected uint8")
-    if inputs.ndim != 2 or inputs.shape[1] != shape.features:  # noqa: PLR2004 - [M, features]
+    if inputs.ndim != 2 or inputs.shape[1] != shape.features:
         problems.append(f"inputs are {inputs.shape}, expected [M, {shape.features}]")
     if labels.shape != inputs.shape[:1] or not labels.size:
         problems.append(f"labels are {labels.shape} for inputs {inputs.shape}, expected [M], M > 0")

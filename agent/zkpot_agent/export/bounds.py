@@ -4,10 +4,10 @@ Tighter than the bounds of its shape, which hold for all admissible models: a tr
 usually fits 32-bit arithmetic where its shape does not promise that.
 """
 
+import numpy as np
+
 from zkpot.errors import Reason, Rejected
 from zkpot.model import INPUT_MAX, Int64Array, Shape, check_bounds, split_theta
-
-import numpy as np
 
 INT32_LIMIT = 1 << 31
 

@@ -4,6 +4,7 @@
 they may compute in float, and LiteRT aborts with them under emulation.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.model import Int64Array, UInt8Array
 
 CHUNK_VALUES = 1 << 20
-"""Rows per invocation are chosen so that a chunk's inputs times outputs stay near this."""
+"""The largest intermediate tensor of one invocation: 4 MiB of int32, whatever N is."""
 
 
 class LiteRtModel:
@@ -43,25 +44,24 @@ class LiteRtModel:
                 "expected uint8 to int32",
             )
         self.features = int(self._input["shape"][1])
+        largest = max(math.prod(item["shape"]) for item in self._interpreter.get_tensor_details())
+        self._rows = max(CHUNK_VALUES // int(largest), 1)
 
     def logits(self, inputs: UInt8Array) -> Int64Array:
         """Logits [N, classes] of `inputs` [N, features], uint8."""
         if inputs.dtype != np.uint8 or inputs.shape[1:] != (self.features,):
             raise ValueError(f"inputs {inputs.dtype} {inputs.shape}, expected [N, {self.features}]")
         classes = int(self._output["shape"][1])
-        rows = self._rows_per_chunk()
-        chunks = [self._invoke(inputs[start : start + rows]) for start in range(0, len(inputs), rows)]
-        return np.concatenate([np.empty((0, classes), np.int64), *chunks])
+        found = np.empty((len(inputs), classes), np.int64)
+        for start in range(0, len(inputs), self._rows):
+            end = start + self._rows
+            found[start:end] = self._invoke(inputs[start:end])
+        return found
 
     def labels(self, inputs: UInt8Array) -> Int64Array:
         """Labels [N]; the lowest index wins ties."""
-        return np.argmax(self.logits(inputs), axis=1).astype(np.int64)
-
-    def _rows_per_chunk(self) -> int:
-        largest = max(
-            int(np.prod(detail["shape"])) for detail in self._interpreter.get_tensor_details()
-        )
-        return max(CHUNK_VALUES // largest, 1)
+        labels: Int64Array = np.argmax(self.logits(inputs), axis=1).astype(np.int64)
+        return labels
 
     def _invoke(self, inputs: UInt8Array) -> Int64Array:
         self._interpreter.resize_tensor_input(self._input["index"], inputs.shape)

@@ -59,11 +59,12 @@ class MlpTrainer:
         start: GlobalModel,
         data: Batch,
         settings: TrainSettings,
+        *,
         seed: int,
         progress: Progress,
     ) -> Int64Array:
         """See `Trainer.train`; raises `Rejected` if the result exceeds a bound."""
-        parameters = fit(spec, start, data, settings, seed, progress)
+        parameters = fit(spec, start, data, settings, seed=seed, progress=progress)
         theta = check_bounds(spec.shape, scales(spec).to_theta(parameters))
         check_values(spec.shape, theta, data.inputs, settings.value_limit_bits)
         progress("training", 1.0)
@@ -75,6 +76,7 @@ def fit(
     start: GlobalModel,
     data: Batch,
     settings: TrainSettings,
+    *,
     seed: int,
     progress: Progress,
 ) -> Float64Array:

@@ -76,7 +76,8 @@ def forward(
 
     `floor` applies the shift as the integer inference does; without it values stay real.
     """
-    activations = [inputs * 2.0**-spec.input_exponent]
+    scale = np.float64(2.0**-spec.input_exponent)
+    activations: list[Float64Array] = [np.multiply(inputs, scale, dtype=np.float64)]
     values: list[Float64Array] = []
     for number, (weights, biases) in enumerate(split(spec.shape, parameters)):
         values.append(activations[-1] @ weights + biases)
@@ -106,13 +107,14 @@ def cross_entropy(logits: Float64Array, labels: UInt8Array) -> tuple[float, Floa
 
 
 def overshoot(spec: ModelSpec, layer: int, values: Float64Array, bits: int) -> Float64Array:
-    """How far values [N, outputs] of `layer` lie beyond half of 2^bits units, signed.
+    """How far values [N, outputs] of `layer` lie beyond a quarter of 2^bits units, signed.
 
-    As a share of 2^bits, averaged over the samples: the gradient of a squared hinge.
+    In quarters, averaged over the samples: the gradient of a squared hinge. At half of 2^bits,
+    where two logits could differ by all of it, it is 1, the most that cross-entropy can pull.
     """
-    limit = 2.0 ** (bits - spec.value_exponents[layer])
-    excess = np.maximum(np.abs(values) - limit / 2, 0)
-    return np.sign(values) * excess / (limit * len(values))
+    quarter = 2.0 ** (bits - 2 - spec.value_exponents[layer])
+    excess = np.maximum(np.abs(values) - quarter, 0)
+    return np.sign(values) * excess / (quarter * len(values))
 
 
 def backward(

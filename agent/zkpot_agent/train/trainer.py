@@ -25,16 +25,18 @@ class TrainSettings:
     """How long and how boldly to train.
 
     `learning_rate` is Adam's, in the float units of the model spec; it falls linearly to a
-    tenth. `proximal` is mu of FedProx (Li et al. 2020, arXiv 1812.06127), 0 for none. The
-    trained model must keep every pre-activation, and every difference of two logits, below
-    2^value_limit_bits on the device's own data; `value_penalty` pushes values back from half
-    of that. The default limit is what any admissible shape keeps anyway; circuits ask for less.
+    tenth. `proximal` is mu of FedProx (Li et al. 2020, arXiv 1812.06127), 0 for none.
+
+    The trained model must keep every pre-activation, and every difference of two logits, below
+    2^value_limit_bits on the device's own data; `value_penalty` pushes values back from a
+    quarter of that. The default is what any admissible shape keeps anyway; circuits ask for
+    less.
     """
 
-    epochs: int = 15
+    epochs: int = 30
     learning_rate: float = 0.01
     batch_size: int = 32
-    proximal: float = 0.0
+    proximal: float = 0.003
     value_limit_bits: int = MAX_VALUE_BITS + 1
     value_penalty: float = 1.0
     quantization_aware: bool = True
@@ -65,6 +67,7 @@ class Trainer(Protocol):
         start: GlobalModel,
         data: Batch,
         settings: TrainSettings,
+        *,
         seed: int,
         progress: Progress,
     ) -> Int64Array:
