@@ -110,7 +110,7 @@ def test_foreign_files_are_not_ours_to_delete(tmp_path: Path) -> None:
     store.pin(put_object(store, b"data"))
     foreign = tmp_path / "pins" / "notes.txt"
     foreign.write_text("mine")
-    with pytest.raises(Fatal, match="notes.txt") as error:
+    with pytest.raises(Fatal, match=r"notes\.txt") as error:
         store.collect_garbage()
     assert error.value.exit_code is ExitCode.STATE
     foreign.unlink()

@@ -9,6 +9,7 @@ import pytest
 from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import (
+    Call,
     CloseRound,
     CreateTask,
     DrawBeacon,
@@ -49,7 +50,7 @@ def _gas(ledger: EmbeddedLedger, task: TaskId, devices: int) -> dict[str, int]:
     gas: dict[str, int] = {}
     for number in (Round(1), Round(2)):
         record = hashlib.sha256(task + bytes([number])).digest()
-        calls = [
+        calls: list[Call] = [
             OpenRound(task, number, head, b"r" * 32),
             SealCommitments(task, number, b"c" * 32, devices),
             DrawBeacon(task, number),

@@ -57,13 +57,12 @@ class Step:
     right: bool
 
 
+KINDS = ["open", "seal", "draw", "close", "fail", "wait"]
+VOTES = ["attest", "reject"]
+
 steps = st.builds(
     Step,
-    kind=st.sampled_from(
-        ["advance"] * 8
-        + ["open", "seal", "draw", "close", "fail", "wait"]
-        + ["attest", "reject"] * 3
-    ),  # fmt: skip
+    kind=st.sampled_from(["advance"] * 8 + KINDS + VOTES * 3),
     sender=senders,
     offset=offsets,
     word=words,
@@ -144,7 +143,7 @@ def _call(pair: Pair, task: TaskId, step: Step) -> Call | None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -373,8 +373,9 @@ def test_a_contract_of_other_code_is_refused(chain: Path, monkeypatch: pytest.Mo
     import dataclasses
 
     from zkpot_aggregator.ledger import contract
+    from zkpot_aggregator.ledger.artifact import load_artifact
 
-    other = dataclasses.replace(contract.load_artifact(), code_hash=bytes(32))
+    other = dataclasses.replace(load_artifact(), code_hash=bytes(32))
     monkeypatch.setattr(contract, "load_artifact", lambda: other)
     with pytest.raises(Fatal) as error:
         EmbeddedLedger.open_read_only(chain)

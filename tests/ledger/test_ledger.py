@@ -249,7 +249,7 @@ class TestSubmittingAgain:
         ],
     )
     def test_malformed(self, parties: Any, call: Call) -> None:
-        with pytest.raises(ValueError, match="bytes|word|at most"):
+        with pytest.raises(ValueError, match=r"bytes|word|at most"):
             parties.operator.submit(call)
 
 

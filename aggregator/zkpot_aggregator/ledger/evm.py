@@ -12,13 +12,12 @@ from typing import Any
 
 from eth.exceptions import PyEVMError
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as KeysValidationError
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
 from eth_tester.exceptions import TransactionFailed
 from eth_tester.exceptions import ValidationError as TesterValidationError
 from eth_utils.exceptions import ValidationError
-from rlp.exceptions import RLPException
+from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 from web3.providers.eth_tester import EthereumTesterProvider
@@ -48,7 +47,6 @@ _INVALID = (
     ValidationError,
     TesterValidationError,
     BadSignature,
-    KeysValidationError,
     RLPException,
     IndexError,
 )
