@@ -188,8 +188,8 @@ def _array_kind(arguments: tuple[Any, ...], limits: tuple[object, ...]) -> _Kind
 def _map_kind(message_type: type) -> _Kind:
     hints = get_type_hints(message_type, include_extras=True)
     names = [field.name for field in dataclasses.fields(message_type)]
-    optional = {name for name in names if _without_none(hints[name]) is not hints[name]}
-    kinds = [(key, name, _kind_of(_without_none(hints[name]))) for key, name in enumerate(names, 1)]
+    optional = {name for name in names if without_none(hints[name]) is not hints[name]}
+    kinds = [(key, name, _kind_of(without_none(hints[name]))) for key, name in enumerate(names, 1)]
 
     def read(item: Any) -> Any:
         fields = dict(_typed(item, dict))
@@ -215,7 +215,8 @@ def _map_kind(message_type: type) -> _Kind:
     return _Kind(read, write)
 
 
-def _without_none(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
+    """The type inside `X | None`; any other type as it is."""
     if get_origin(hint) in (types.UnionType, Union):
         (inner,) = (each for each in get_args(hint) if each is not type(None))
         return inner

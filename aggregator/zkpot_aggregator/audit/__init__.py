@@ -1,0 +1,1 @@
+"""Re-verifying a whole task from chain and content store alone."""

@@ -1,0 +1,89 @@
+"""The aggregator's configuration file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Annotated
+
+from zkpot.link import BrokerSettings
+from zkpot.wire.codec import Span
+
+Count = Annotated[int, Span(0, 1_000_000)]
+Positive = Annotated[int, Span(1, 1_000_000)]
+
+
+@unique
+class BrokerKind(StrEnum):
+    """`embedded` runs a broker in this process, on loopback, for the devices listed here."""
+
+    EMBEDDED = "embedded"
+    EXTERNAL = "external"
+
+
+@dataclass(frozen=True)
+class BrokerConfig:
+    """Which broker. `settings` is for an external one; an embedded one picks a free port."""
+
+    kind: BrokerKind = BrokerKind.EMBEDDED
+    settings: BrokerSettings | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind is BrokerKind.EXTERNAL) != (self.settings is not None):
+            raise ValueError("an external broker needs settings, an embedded one takes none")
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """A device that may take part: its public key in hexadecimal, and whose it is.
+
+    `password_file` is its password for the embedded broker.
+    """
+
+    public_key: str
+    owner: str = ""
+    password_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(bytes.fromhex(self.public_key)) != 32:
+            raise ValueError("public_key: expected 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """The task this aggregator creates if it has none yet. See `zkpot.task.Task`."""
+
+    name: str
+    dataset: str
+    proof_system: str
+    rounds: Positive
+    batch_size: Positive
+    srs: str = ""
+    seed: int = 0
+    dataset_parameters: Mapping[str, object] = field(default_factory=dict)
+    minimum_devices: Positive = 2
+    maximum_devices: Positive = 100
+    gate_minimum: Count = 0
+    gate_margin: Count = 0
+    aggregation: str = "plain:fedavg"
+    weighting: str = "equal"
+    reuse_pool: bool = False
+    draw_delay_blocks: Positive = 1
+    commit_s: Positive = 300
+    prove_s: Positive = 600
+    aggregate_s: Positive = 60
+    record_s: Positive = 30
+    chain_s: Positive = 600
+
+
+@dataclass(frozen=True)
+class AggregatorConfig:
+    """Everything `zkpot-aggregator run` needs; relative paths start at the file's folder."""
+
+    key_file: Path
+    state_dir: Path
+    task: TaskConfig
+    devices: tuple[DeviceConfig, ...]
+    broker: BrokerConfig = field(default_factory=BrokerConfig)
+    cache_dir: Path | None = None
+    verify_workers: Annotated[int, Span(1, 64)] = 1

@@ -1,0 +1,122 @@
+"""Making the task: pool, genesis model and manifest, then the chain.
+
+Order: the pool's file, then the manifest in the journal, then content, then chain, so that
+a process that dies in between goes on with the same task.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from zkpot.cid import split_object
+from zkpot.errors import ExitCode, Fatal, Rejected
+from zkpot.ids import TaskId
+from zkpot.initial import initial_model
+from zkpot.journal import Journal
+from zkpot.keys import KeyPair
+from zkpot.task import (
+    Deadlines,
+    Gate,
+    LedgerTerms,
+    Pool,
+    Task,
+    Weighting,
+    decode_task,
+    encode_task,
+    task_id,
+)
+from zkpot_aggregator.config import TaskConfig
+from zkpot_aggregator.content.base import ContentStore, put_object
+from zkpot_aggregator.ledger.base import Ledger
+from zkpot_aggregator.ledger.calls import Address, CreateTask
+from zkpot_aggregator.publisher import Publisher, create_pool, load_pool
+from zkpot_aggregator.task_data import TaskData
+
+_MANIFEST_KEY = "task/manifest"
+
+
+@dataclass(frozen=True)
+class TaskHandle:
+    """A task that exists on chain, and its publisher."""
+
+    id: TaskId
+    task: Task
+    publisher: Publisher
+
+
+def ensure_task(
+    config: TaskConfig,
+    data: TaskData,
+    pool_file: Path,
+    key: KeyPair,
+    journal: Journal,
+    content: ContentStore,
+    ledger: Ledger,
+) -> TaskHandle:
+    """The task of this journal, created if there is none yet; idempotent."""
+    manifest = journal.get(_MANIFEST_KEY)
+    genesis = initial_model(data.spec, config.seed).encode()
+    if manifest is None:
+        publisher = _pool(pool_file, data)
+        task = _manifest(config, data, publisher, genesis, key, ledger)
+        manifest = encode_task(task)
+        journal.transition({_MANIFEST_KEY: manifest})
+    task = decode_task(manifest)
+    if task.operator_key != key.public_key:
+        raise Fatal(ExitCode.KEY, "this journal's task belongs to another key")
+    publisher = load_pool(pool_file, task.pool.root)
+    put_object(content, genesis)
+    cid = put_object(content, manifest, [task.genesis])
+    content.pin(cid)
+    identity = task_id(cid)
+    validators = tuple(Address(validator) for validator in task.validators)
+    quorum = len(validators) // 2 + 1 if validators else 0
+    ledger.submit(CreateTask(identity, task.ledger.draw_delay, validators, quorum))
+    return TaskHandle(identity, task, publisher)
+
+
+def _pool(pool_file: Path, data: TaskData) -> Publisher:
+    if pool_file.exists():
+        return load_pool(pool_file)
+    return create_pool(pool_file, data.pool)
+
+
+def _manifest(
+    config: TaskConfig,
+    data: TaskData,
+    publisher: Publisher,
+    genesis: bytes,
+    key: KeyPair,
+    ledger: Ledger,
+) -> Task:
+    identity = ledger.identity()
+    try:
+        return Task(
+            name=config.name,
+            model=data.spec,
+            batch_size=config.batch_size,
+            proof_system=config.proof_system,
+            srs=config.srs,
+            pool=Pool(publisher.root, len(publisher.pool), config.reuse_pool),
+            rounds=config.rounds,
+            minimum_devices=config.minimum_devices,
+            maximum_devices=config.maximum_devices,
+            gate=Gate(config.gate_minimum, config.gate_margin),
+            aggregation=config.aggregation,
+            weighting=Weighting[config.weighting.upper().replace("-", "_")],
+            deadlines=Deadlines(
+                commit=config.commit_s,
+                prove=config.prove_s,
+                aggregate=config.aggregate_s,
+                record=config.record_s,
+                chain=config.chain_s,
+            ),
+            operator_key=key.public_key,
+            operator_box_key=key.box_key,
+            genesis=split_object(genesis)[0],
+            ledger=LedgerTerms(identity.chain_id, identity.contract, config.draw_delay_blocks),
+            validators=(),
+            nonce=secrets.token_bytes(16),
+        )
+    except (Rejected, KeyError) as error:
+        raise Fatal(ExitCode.CONFIG, f"task: {error}") from error
