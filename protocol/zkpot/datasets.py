@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zkpot.batch import Batch
 from zkpot.errors import ExitCode, Fatal
@@ -132,7 +131,7 @@ def dirichlet_partition(
     owner = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        shares = _proportions(generator, devices, alpha)
+        shares = generator.dirichlet(np.full(devices, alpha))
         ends = np.rint(np.cumsum(shares) * len(members)).astype(np.int64)
         owner[members] = np.searchsorted(ends[:-1], np.arange(len(members)), side="right")
     sizes = np.bincount(owner, minlength=devices)
@@ -166,16 +165,6 @@ def _order(count: int, seed: int) -> Int64Array:
         digest("dataset-split", salt, index.to_bytes(8, "big")) for index in range(count)
     ]
     return np.array(sorted(range(count), key=keys.__getitem__), dtype=np.int64)
-
-
-def _proportions(generator: np.random.Generator, devices: int, alpha: float) -> NDArray[np.float64]:
-    shares = generator.dirichlet(np.full(devices, alpha))
-    if np.isfinite(shares).all() and shares.sum() > 0:
-        return shares
-    # A tiny alpha underflows; its limit gives the whole class to one device.
-    shares = np.zeros(devices)
-    shares[generator.integers(devices)] = 1
-    return shares
 
 
 def _take(samples: Batch, indices: Int64Array) -> Batch:

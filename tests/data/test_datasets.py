@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +29,18 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_missing_scikit_learn_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(Fatal, match=r"pip install 'zkpot\[digits\]'") as caught:
+        datasets.load_digits()
+    assert caught.value.exit_code is ExitCode.DEPENDENCY
+
+
+def test_scikit_learn_of_another_layout_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn" / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Fatal, match="this scikit-learn has no digits") as caught:
         datasets.load_digits()
     assert caught.value.exit_code is ExitCode.DEPENDENCY
 
@@ -78,7 +91,7 @@ def test_small_alpha_skews_the_classes() -> None:
     count=st.integers(1, 400),
     classes=st.integers(1, 12),
     devices=st.integers(1, 9),
-    alpha=st.floats(1e-6, 1e4),
+    alpha=st.floats(min_value=0, max_value=1e300, exclude_min=True),
     minimum=st.integers(0, 40),
     seed=st.integers(0, 2**32),
 )

@@ -1,3 +1,4 @@
+import pickle
 from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
@@ -88,6 +89,14 @@ def test_same_seed_same_theta() -> None:
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_arguments_travel_to_a_child_process() -> None:
+    arguments = (SMALL, initial_model(SMALL, 1), SMALL_DATA, QUICK)
+    there = pickle.loads(pickle.dumps((MlpTrainer(), *arguments)))  # noqa: S301 - our own
+    trainer, *copies = there
+    found = trainer.train(*copies, seed=5, progress=_ignore)
+    assert np.array_equal(found, MlpTrainer().train(*arguments, seed=5, progress=_ignore))
 
 
 def test_training_starts_from_the_fixed_point_mean() -> None:
