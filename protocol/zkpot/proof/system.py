@@ -62,7 +62,9 @@ class Commitments(Protocol):
         """Commitment to the weighted sum of what `commitments` hold."""
         ...
 
-    def add_openings(self, openings: Sequence[ModelOpening], weights: Sequence[int]) -> ModelOpening:
+    def add_openings(
+        self, openings: Sequence[ModelOpening], weights: Sequence[int]
+    ) -> ModelOpening:
         """The opening of `add` of the openings' commitments."""
         ...
 

@@ -1,0 +1,45 @@
+"""Names of proof systems, and the one place that turns a name into a system."""
+
+import importlib
+from pathlib import Path
+
+from zkpot.errors import Reason, Rejected
+from zkpot.model import Shape
+from zkpot.proof.system import Obstacle, ProofSystem, ProvingFailed
+
+EZKL = "ezkl/1"
+SUMCHECK = "sumcheck/1"
+
+
+def available() -> tuple[str, ...]:
+    """Ids of the systems this version knows, whether or not their extra is installed."""
+    return (EZKL, SUMCHECK)
+
+
+def load(
+    system_id: str, shape: Shape, batch_size: int, *, cache_dir: Path, srs: str
+) -> ProofSystem:
+    """The system a task names; `srs` and `cache_dir` matter to `ezkl/1` only.
+
+    Raises `Rejected` (TASK_INVALID) for an unknown id or a shape the system cannot take,
+    `ProvingFailed` (UNAVAILABLE) if its extra is not installed.
+    """
+    # Each is imported when it is named, because it needs packages of its own extra.
+    if system_id == EZKL:
+        from zkpot.proof.ezkl.backend import EzklSystem  # noqa: PLC0415
+
+        return EzklSystem(shape, batch_size, cache_dir, srs)
+    if system_id == SUMCHECK:
+        try:
+            sumcheck = importlib.import_module("zkpot.proof.sumcheck")
+        except ImportError as error:
+            raise ProvingFailed(
+                Obstacle.UNAVAILABLE,
+                "sumcheck/1 is not installed: pip install 'zkpot[sumcheck]'",
+            ) from error
+        system: ProofSystem = sumcheck.SumcheckSystem(shape, batch_size)
+        return system
+    raise Rejected(
+        Reason.TASK_INVALID,
+        f"proof system {system_id[:40]!r}: expected one of {', '.join(available())}",
+    )
