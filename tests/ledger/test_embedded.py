@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from web3.types import TxParams, TxReceipt
 
-from zkpot.errors import ExitCode, Fatal
+from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.ids import Round, TaskId
-from zkpot_aggregator.ledger.base import LedgerReverted
+from zkpot_aggregator.ledger.base import Ledger, LedgerConflict, LedgerReverted
 from zkpot_aggregator.ledger.calls import (
+    Address,
+    Call,
     CloseRound,
     CreateTask,
     DrawBeacon,
+    FailRound,
     OpenRound,
     SealCommitments,
 )
 from zkpot_aggregator.ledger.chainlog import ChainLog
+from zkpot_aggregator.ledger.contract import Account, ContractLedger
 from zkpot_aggregator.ledger.embedded import KEY_NAME, LOG_NAME, EmbeddedLedger
 from zkpot_aggregator.ledger.views import Phase
 
@@ -117,6 +122,60 @@ class TestReopening:
         ):
             assert other.identity().contract != ledger.identity().contract
             assert other.identity().code_hash == ledger.identity().code_hash
+
+
+class _Overtaken:
+    """An account whose transactions arrive just after somebody else's same call."""
+
+    def __init__(self, account: Account, other: Ledger, call: Call) -> None:
+        self._account = account
+        self._other = other
+        self._call = call
+
+    @property
+    def address(self) -> Address:
+        return self._account.address
+
+    def send(self, transaction: TxParams) -> TxReceipt:
+        self._other.submit(self._call)
+        return self._account.send(transaction)
+
+    def wait_for_block(self, height: int, timeout_s: float) -> None:
+        self._account.wait_for_block(height, timeout_s)
+
+
+class TestRaces:
+    def sealed(self, directory: Path) -> EmbeddedLedger:
+        ledger = EmbeddedLedger.open(directory)
+        ledger.submit(CreateTask(TASK, 1, (), 0))
+        ledger.submit(OpenRound(TASK, Round(1), TASK, b"r" * 32))
+        ledger.submit(SealCommitments(TASK, Round(1), b"c" * 32, 3))
+        ledger.wait_for_block(ledger.round(TASK, Round(1)).draw_height + 1, 30)
+        return ledger
+
+    def test_somebody_else_s_draw_is_as_good(self, tmp_path: Path) -> None:
+        with self.sealed(tmp_path) as ledger:
+            stranger = ledger.for_key(b"s" * 32)
+            draw = DrawBeacon(TASK, Round(1))
+            account = _Overtaken(ledger._account, stranger, draw)
+            overtaken = ContractLedger(ledger._web3, ledger.identity().contract, account)
+            assert overtaken.submit(draw) == stranger.submit(draw)
+            assert ledger.round(TASK, Round(1)).phase is Phase.DRAWN
+
+    def test_a_call_that_no_longer_fits_is_fatal(self, tmp_path: Path) -> None:
+        """Two processes of one operator: the second one has to find out."""
+        with self.sealed(tmp_path) as ledger:
+            fail = FailRound(TASK, Round(1), 60)
+            account = _Overtaken(ledger._account, ledger, fail)
+            overtaken = ContractLedger(ledger._web3, ledger.identity().contract, account)
+            with pytest.raises(LedgerConflict):
+                overtaken.submit(DrawBeacon(TASK, Round(1)))
+
+    def test_late_blocks(self, chain: Path) -> None:
+        with EmbeddedLedger.open(chain) as ledger:
+            with pytest.raises(Transient):
+                ledger.wait_for_block(10_000, timeout_s=0.05)
+            ledger.wait_for_block(1, timeout_s=0)
 
 
 class TestKey:

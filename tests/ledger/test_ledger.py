@@ -156,6 +156,10 @@ class TestReading:
             with pytest.raises(Rejected) as error:
                 check_beacon(identity, wrong, view.block_hash)
             assert error.value.reason is Reason.BEACON_MISMATCH
+        with pytest.raises(Rejected):
+            check_beacon(identity, view, ZERO)
+        with pytest.raises(ValueError, match="32 bytes"):
+            beacon(identity.chain_id, identity.contract, TASK, Round(1), b"", ZERO)
 
 
 class TestSubmittingAgain:

@@ -49,7 +49,7 @@ class LedgerReverted(Fatal):
 
 
 class Ledger(Protocol):
-    """Task and round state on a chain.
+    """Task and round state on a chain. One thread at a time may use it.
 
     Every method raises `Transient` when the chain cannot be reached, and `Fatal` when what
     stands there is not the pinned contract.

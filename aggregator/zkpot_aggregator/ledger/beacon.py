@@ -11,7 +11,7 @@ from zkpot_aggregator.ledger.views import RoundView
 _WORD_BYTES = 32
 
 
-def beacon(  # noqa: PLR0917  # the six words, in their order
+def beacon(  # the six words, in their order
     chain_id: int, contract: Address, task: TaskId, number: Round, root: bytes, block_hash: bytes
 ) -> Beacon:
     """Keccak-256 of six 32-byte big-endian words, 192 bytes: the arguments in this order.

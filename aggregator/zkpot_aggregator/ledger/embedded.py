@@ -8,6 +8,7 @@ One process writes at a time; readers need neither key nor lock.
 import fcntl
 import logging
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from eth_utils.address import to_canonical_address
 from web3.types import Nonce, TxParams, TxReceipt
 from web3.utils.address import get_create_address
 
-from zkpot.errors import ExitCode, Fatal
+from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import Address
@@ -116,8 +117,11 @@ class _Signer(_Reader):
         self._chain.mine(bytes(signed.raw_transaction))
         return eth.get_transaction_receipt(signed.hash)
 
-    def wait_for_block(self, height: int, timeout_s: float) -> None:  # noqa: ARG002  # instant
+    def wait_for_block(self, height: int, timeout_s: float) -> None:
+        end = time.monotonic() + timeout_s
         while self._chain.evm.height < height:
+            if time.monotonic() >= end:
+                raise Transient(f"block {height} was not mined within {timeout_s} s")
             self._chain.mine()
 
 

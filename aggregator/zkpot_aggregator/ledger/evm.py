@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth.exceptions import PyEVMError
+from eth.exceptions import TransactionNotFound as EvmTransactionNotFound
 from eth_keys.exceptions import BadSignature
 from eth_tester import EthereumTester, PyEVMBackend
 from eth_tester.backends.pyevm.main import GENESIS_GAS_LIMIT
-from eth_tester.exceptions import TransactionFailed
+from eth_tester.backends.pyevm.serializers import (
+    serialize_transaction,
+    serialize_transaction_receipt,
+)
+from eth_tester.exceptions import TransactionFailed, TransactionNotFound
 from eth_tester.exceptions import ValidationError as TesterValidationError
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
@@ -53,6 +58,28 @@ _INVALID = (
 """What the layers below say of a block that cannot be mined."""
 
 
+class _Backend(PyEVMBackend):  # type: ignore[misc]  # eth-tester has no types
+    """Finds transactions by the chain's index; eth-tester reads all blocks from the last."""
+
+    def get_transaction_by_hash(self, transaction_hash: bytes) -> Any:
+        block, index = self._find(transaction_hash)
+        return serialize_transaction(block, block.transactions[index], index, is_pending=False)
+
+    def get_transaction_receipt(self, transaction_hash: bytes) -> Any:
+        block, index = self._find(transaction_hash)
+        receipts = block.get_receipts(self.chain.chaindb)
+        return serialize_transaction_receipt(
+            block, receipts, block.transactions[index], index, False, self.chain.get_vm()
+        )
+
+    def _find(self, transaction_hash: bytes) -> tuple[Any, int]:
+        try:
+            number, index = self.chain.chaindb.get_transaction_index(transaction_hash)
+        except EvmTransactionNotFound as error:
+            raise TransactionNotFound(transaction_hash.hex()) from error
+        return self.chain.get_canonical_block_by_number(number), index
+
+
 class _Provider(EthereumTesterProvider):
     """Says of a revert what a node would make web3 say."""
 
@@ -73,7 +100,7 @@ class Evm:
         genesis = PyEVMBackend.generate_genesis_params(
             overrides={"timestamp": GENESIS_TIME_S, "gas_limit": GENESIS_GAS_LIMIT}
         )
-        self._backend = PyEVMBackend(genesis_parameters=genesis, genesis_state=state)
+        self._backend = _Backend(genesis_parameters=genesis, genesis_state=state)
         tester = EthereumTester(self._backend, auto_mine_transactions=False)
         self.web3 = Web3(_Provider(tester))
 
