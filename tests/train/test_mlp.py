@@ -69,6 +69,20 @@ def test_quantized_accuracy_is_close_to_float() -> None:
     assert quantized > 0.93
 
 
+def test_training_sees_the_rounding_where_the_grid_is_coarse() -> None:
+    spec = ModelSpec(DIGITS_SPEC.shape, 4, (1, 0))
+    split = split_digits(1, 1.0, seed=0)
+    correct = []
+    for aware in (True, False):
+        chosen = TrainSettings(epochs=15, quantization_aware=aware)
+        theta = MlpTrainer().train(
+            spec, initial_model(spec, 1), split.devices[0], chosen, seed=1, progress=_ignore
+        )
+        holdout = split.holdout
+        correct.append(count_correct(spec.shape, theta, holdout.inputs, holdout.labels))
+    assert correct[0] > 0.9 * split.holdout.size > 2 * correct[1]
+
+
 def test_size_of_mnist_with_a_shift() -> None:
     data = synthetic_samples(784, 10, 300, seed=1, stream=1, noise=60)
     unseen = synthetic_samples(784, 10, 300, seed=1, stream=2, noise=60)
