@@ -94,7 +94,7 @@ class EzklSystem:
     def prove_wellformed(self, opening: ModelOpening, context: Digest) -> bytes | None:
         """None: nothing bounds theta here, so openings must be range-checked."""
         del opening, context
-        return None  # noqa: RET501  (one of two things the interface allows)
+        return None
 
     def verify_wellformed(self, commitment: bytes, context: Digest, proof: bytes | None) -> None:
         """Raises `Rejected` unless the commitment is one canonical point, without a proof."""
