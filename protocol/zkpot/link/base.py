@@ -16,7 +16,10 @@ TOPIC_ALLOWANCE_BYTES = 512
 
 @dataclass(frozen=True)
 class Incoming:
-    """A message as the broker delivered it: possibly twice, and from anybody."""
+    """A message as the broker delivered it: possibly twice, and from anybody.
+
+    `retained` says that it may be old; amqtt sets it on what it queued for a session as well.
+    """
 
     topic: str
     payload: bytes
@@ -35,7 +38,8 @@ class Link(Protocol):
     def incoming(self) -> AsyncIterator[Incoming]:
         """Messages one by one; asking for the next acknowledges the one before.
 
-        Whoever stops iterating, or dies, in the middle of a message gets it again.
+        Whoever dies in the middle of a message gets it again, from a broker that keeps what
+        was under way (mosquitto does; an embedded one may not). One iteration at a time.
         """
 
     async def publish_volatile(self, topic: str, payload: bytes) -> None:
@@ -68,7 +72,7 @@ class BrokerSettings:
     password_file: Path | None = None
     tls: Tls | None = None
     keepalive_s: int = 30
-    connect_timeout_s: float = 10.0
+    connect_timeout_s: float = 5.0
     packet_limit_bytes: int = MAX_MESSAGE_BYTES + TOPIC_ALLOWANCE_BYTES
 
 

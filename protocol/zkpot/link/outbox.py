@@ -6,6 +6,7 @@ a stretch of messages twice and never one out of turn for the first time.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from zkpot.journal import Journal, Outgoing
@@ -27,7 +28,8 @@ class Outbox:
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            if not loop.is_closed():
+            # A loop that has closed in the meantime has nobody to wake.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._queued.set)
 
         return self._journal.on_outgoing(wake)
