@@ -1,4 +1,9 @@
 //! Times all operations on random models: `cargo run --release --example measure [threads]`.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "random bytes"
+)]
 
 use std::time::Instant;
 

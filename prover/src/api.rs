@@ -12,15 +12,14 @@ use zeroize::Zeroizing;
 use crate::commitment::{blind, commit_bits, compress};
 use crate::encoding::{Point, Proof, decode_blindings, decode_commitment, encode_points};
 use crate::error::{Error, Result};
-use crate::field::Fq;
 use crate::generators::Generators;
-use crate::opening::prove::{Secrets, Setting, prove as prove_opening};
+use crate::opening::prove::{Hedged, Secrets, Setting, prove as prove_opening};
 use crate::opening::verify::{Equation, verify as verify_opening};
 use crate::replay::Plan;
 use crate::rows::BitMatrix;
 use crate::statement::accuracy::{Accuracy, check_batch};
 use crate::statement::layout::{AccuracyLayout, WellformedLayout, proof_bytes};
-use crate::statement::model::{Model, place, points_from_bits};
+use crate::statement::model::{Model, points_from_bits};
 use crate::statement::shape::Shape;
 use crate::statement::wellformed::Wellformed;
 use crate::statement::witness;
@@ -77,7 +76,7 @@ pub fn wellformed_bytes(shape: &Shape) -> usize {
 /// Fresh blindings for a commitment, from the operating system.
 pub fn random_blinding(shape: &Shape) -> Result<Zeroizing<Vec<u8>>> {
     let transcript = Transcript::new(b"zkpot/sumcheck/v1/blinding");
-    let mut coins: Coins = transcript.coins(&[], Entropy::system()?);
+    let mut coins: Coins = transcript.coins(&[], &Entropy::system()?);
     Ok(Zeroizing::new(
         coins
             .scalars(shape.rows)
@@ -98,7 +97,6 @@ pub fn commit(shape: &Shape, theta: &[u8], blinding: &[u8]) -> Result<Vec<u8>> {
 
 /// A commitment and the bits it was computed from.
 pub(crate) struct CommittedModel {
-    pub(crate) layout: WellformedLayout,
     pub(crate) bits: BitMatrix,
     pub(crate) bit_points: Vec<RistrettoPoint>,
     pub(crate) commitment: Vec<CompressedRistretto>,
@@ -118,7 +116,6 @@ impl CommittedModel {
         let mut points = points_from_bits(generators, shape, &layout, &bit_points);
         blind(generators, &mut points, blindings);
         Self {
-            layout,
             bits,
             bit_points,
             commitment: compress(&points),
@@ -142,10 +139,21 @@ pub fn prove_wellformed(
     context: &[u8],
     constant_time: bool,
 ) -> Result<Vec<u8>> {
+    let entropy = [Entropy::system()?, Entropy::system()?];
+    prove_wellformed_with(shape, theta, blinding, context, constant_time, &entropy)
+}
+
+pub(crate) fn prove_wellformed_with(
+    shape: &Shape,
+    theta: &[u8],
+    blinding: &[u8],
+    context: &[u8],
+    constant_time: bool,
+    entropy: &[Entropy; 2],
+) -> Result<Vec<u8>> {
     let statement = Wellformed::new(shape, context)?;
     let model = Model::from_theta(shape, theta)?;
     let blindings = decode_blindings(shape, blinding)?;
-    let entropy = [Entropy::system()?, Entropy::system()?];
     let plan = &statement.layout.plan;
     let generators = Generators::shared(shape.columns().max(plan.pads()));
     let committed = CommittedModel::new(&generators, shape, &model, &blindings, constant_time);
@@ -160,13 +168,15 @@ pub fn prove_wellformed(
         auxiliary_points: committed.bit_points,
         parameters: &model,
         blindings: &blindings,
-        witness: &[theta, blinding],
-        entropy,
     };
     Ok(prove_opening(
         &setting,
         statement.transcript(&committed.commitment),
         secrets,
+        &Hedged {
+            witness: &[theta, blinding],
+            entropy,
+        },
         |prover| statement.prove(prover, &committed.bits),
         |replay| statement.replay(replay),
     ))
@@ -185,9 +195,38 @@ pub fn prove(
     context: &[u8],
     constant_time: bool,
 ) -> Result<(u64, Vec<u8>)> {
+    let entropy = [Entropy::system()?, Entropy::system()?];
+    let secrets = Opened {
+        theta,
+        blinding,
+        commitment,
+    };
+    prove_with(shape, secrets, batch, context, constant_time, &entropy)
+}
+
+/// A model, its blindings, and its commitment if at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Opened<'a> {
+    pub(crate) theta: &'a [u8],
+    pub(crate) blinding: &'a [u8],
+    pub(crate) commitment: Option<&'a [u8]>,
+}
+
+pub(crate) fn prove_with(
+    shape: &Shape,
+    opened: Opened,
+    batch: Batch,
+    context: &[u8],
+    constant_time: bool,
+    entropy: &[Entropy; 2],
+) -> Result<(u64, Vec<u8>)> {
+    let Opened {
+        theta,
+        blinding,
+        commitment,
+    } = opened;
     let model = Model::from_theta(shape, theta)?;
     let blindings = decode_blindings(shape, blinding)?;
-    let entropy = [Entropy::system()?, Entropy::system()?];
     Accuracy::new(shape, batch.inputs, batch.labels, context, 0)?;
     let layout = AccuracyLayout::new(shape, batch.labels.len())?;
     let generators = Generators::shared(shape.columns().max(layout.plan.pads()));
@@ -214,13 +253,15 @@ pub fn prove(
         auxiliary_points: commit_bits(&generators, &witness.rows, constant_time),
         parameters: &model,
         blindings: &blindings,
-        witness: &[theta, blinding],
-        entropy,
     };
     let proof = prove_opening(
         &setting,
         statement.transcript(&commitment),
         secrets,
+        &Hedged {
+            witness: &[theta, blinding],
+            entropy,
+        },
         |prover| statement.prove(prover, &witness.rows, &tables, &model),
         |replay| statement.replay(replay),
     );
@@ -309,7 +350,7 @@ fn many<T: Sync>(
         let equations: Vec<_> = chunk.par_iter().map(&equation).collect();
         let transcript = Transcript::new(b"zkpot/sumcheck/v1/verify-many");
         let weights = transcript
-            .coins(&[], Entropy::system()?)
+            .coins(&[], &Entropy::system()?)
             .scalars(chunk.len());
         let good = || {
             equations
@@ -337,100 +378,6 @@ fn many<T: Sync>(
         }));
     }
     Ok(out)
-}
-
-/// `Σ weight · commitment`; all weights are 1 if none are given.
-pub fn add(shape: &Shape, commitments: &[&[u8]], weights: Option<&[i64]>) -> Result<Vec<u8>> {
-    let weights = summand_weights(commitments.len(), weights)?;
-    let mut sum = vec![RistrettoPoint::default(); shape.rows];
-    for (commitment, weight) in commitments.iter().zip(weights) {
-        let rows = decode_commitment(shape, commitment)?;
-        sum.par_iter_mut().zip(rows).for_each(|(sum, row)| {
-            *sum += if weight == Scalar::ONE {
-                row.point
-            } else {
-                weight * row.point
-            };
-        });
-    }
-    Ok(encode_points(&compress(&sum)))
-}
-
-/// `Σ weight · blinding`; all weights are 1 if none are given.
-pub fn add_blindings(
-    shape: &Shape,
-    blindings: &[&[u8]],
-    weights: Option<&[i64]>,
-) -> Result<Zeroizing<Vec<u8>>> {
-    let weights = summand_weights(blindings.len(), weights)?;
-    let mut sum = Zeroizing::new(vec![Scalar::ZERO; shape.rows]);
-    for (blinding, weight) in blindings.iter().zip(weights) {
-        let rows = decode_blindings(shape, blinding)?;
-        sum.iter_mut()
-            .zip(rows.iter())
-            .for_each(|(sum, row)| *sum += weight * row);
-    }
-    Ok(Zeroizing::new(
-        sum.iter().flat_map(Scalar::to_bytes).collect(),
-    ))
-}
-
-fn summand_weights(summands: usize, weights: Option<&[i64]>) -> Result<Vec<Scalar>> {
-    if summands == 0 || weights.is_some_and(|weights| weights.len() != summands) {
-        return Err(Error::Summands);
-    }
-    let scalar = |weight: &i64| Fq::from_i64(*weight).to_scalar();
-    Ok(weights.map_or_else(
-        || vec![Scalar::ONE; summands],
-        |weights| weights.iter().map(scalar).collect(),
-    ))
-}
-
-/// Checks that a commitment opens to `theta_sum` (int64 little-endian) under `blinding_sum`. Both
-/// are public once a sum is opened, so this takes variable time.
-pub fn check_opening(
-    shape: &Shape,
-    commitment: &[u8],
-    theta_sum: &[u8],
-    blinding_sum: &[u8],
-) -> Result<()> {
-    if theta_sum.len() != 8 * shape.parameters() {
-        return Err(Error::ThetaLength);
-    }
-    let blindings = decode_blindings(shape, blinding_sum)?;
-    let rows = decode_commitment(shape, commitment)?;
-    let columns = shape.columns();
-    let mut values = vec![Fq::ZERO; shape.rows * columns];
-    let integers = theta_sum.as_chunks().0;
-    place(shape, |index, place, _| {
-        values[place] = Fq::from_i64(i64::from_le_bytes(integers[index]))
-    });
-    // All rows are checked at once, under random weights: Σ_r w_r (C_r - Com(row_r)) = 0.
-    let transcript = Transcript::new(b"zkpot/sumcheck/v1/check-opening");
-    let weights = transcript
-        .coins(&[], Entropy::system()?)
-        .scalars(shape.rows);
-    let mut g = vec![Fq::ZERO; columns];
-    let mut h = Fq::ZERO;
-    for ((row, weight), blinding) in values
-        .chunks_exact(columns)
-        .zip(weights.iter())
-        .zip(blindings.iter())
-    {
-        g.iter_mut()
-            .zip(row)
-            .filter(|(_, value)| **value != Fq::ZERO)
-            .for_each(|(g, value)| *g -= *weight * *value);
-        h -= *weight * Fq::from_scalar(blinding);
-    }
-    let generators = Generators::shared(columns);
-    let points = rows.iter().map(|row| row.point).collect();
-    let equation = Equation::opening(g, h, weights.to_vec(), points);
-    if equation.holds(&generators) {
-        Ok(())
-    } else {
-        Err(Error::Opening)
-    }
 }
 
 /// Runs `f` on that many threads, or on rayon's default number.

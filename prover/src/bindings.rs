@@ -8,6 +8,7 @@ use pyo3::types::PyBytes;
 use crate::api::{self, AccuracyItem, Batch, WellformedItem};
 use crate::error::{Error, Result};
 use crate::statement::shape::Shape as Inner;
+use crate::sums;
 
 create_exception!(
     zkpot_prover,
@@ -219,10 +220,18 @@ fn verify(
     })
 }
 
+/// Commitment, context, count, proof.
+type AccuracyTuple<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    u64,
+    Bound<'py, PyBytes>,
+);
+
 fn reasons(results: Vec<Result<()>>) -> Vec<Option<String>> {
     results
         .into_iter()
-        .map(|result| result.err().map(|error| error.to_string()))
+        .map(|result| result.err().map(|error: Error| error.to_string()))
         .collect()
 }
 
@@ -237,12 +246,7 @@ fn verify_many(
     shape: &Shape,
     inputs: &[u8],
     labels: &[u8],
-    items: Vec<(
-        Bound<'_, PyBytes>,
-        Bound<'_, PyBytes>,
-        u64,
-        Bound<'_, PyBytes>,
-    )>,
+    items: Vec<AccuracyTuple<'_>>,
     threads: Option<usize>,
 ) -> Result<Vec<Option<String>>> {
     let items: Vec<_> = items
@@ -305,14 +309,11 @@ fn add<'py>(
     commitments: Vec<Bound<'py, PyBytes>>,
     weights: Option<Vec<i64>>,
 ) -> Result<Bound<'py, PyBytes>> {
-    let commitments: Vec<_> = commitments
-        .iter()
-        .map(|commitment| commitment.as_bytes())
-        .collect();
+    let commitments: Vec<_> = commitments.iter().map(PyBytesMethods::as_bytes).collect();
     Ok(bytes(
         py,
         &run(py, None, || {
-            api::add(&shape.0, &commitments, weights.as_deref())
+            sums::add(&shape.0, &commitments, weights.as_deref())
         })?,
     ))
 }
@@ -329,13 +330,10 @@ fn add_blindings<'py>(
     blindings: Vec<Bound<'py, PyBytes>>,
     weights: Option<Vec<i64>>,
 ) -> Result<Bound<'py, PyBytes>> {
-    let blindings: Vec<_> = blindings
-        .iter()
-        .map(|blinding| blinding.as_bytes())
-        .collect();
+    let blindings: Vec<_> = blindings.iter().map(PyBytesMethods::as_bytes).collect();
     Ok(bytes(
         py,
-        &api::add_blindings(&shape.0, &blindings, weights.as_deref())?,
+        &sums::add_blindings(&shape.0, &blindings, weights.as_deref())?,
     ))
 }
 
@@ -348,7 +346,7 @@ fn check_opening(
     blinding_sum: &[u8],
 ) -> Result<()> {
     run(py, None, || {
-        api::check_opening(&shape.0, commitment, theta_sum, blinding_sum)
+        sums::check_opening(&shape.0, commitment, theta_sum, blinding_sum)
     })
 }
 

@@ -1,4 +1,10 @@
 //! Pedersen commitments to rows: bits in constant time or fast, secret scalars, flat parameters.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a pattern has at most 8 bits"
+)]
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;

@@ -116,7 +116,10 @@ pub fn decode_commitment(shape: &Shape, bytes: &[u8]) -> Result<Vec<Point>> {
 
 /// Encodes points.
 pub fn encode_points(points: &[CompressedRistretto]) -> Vec<u8> {
-    points.iter().flat_map(|point| point.to_bytes()).collect()
+    points
+        .iter()
+        .flat_map(CompressedRistretto::to_bytes)
+        .collect()
 }
 
 /// Decodes the blindings of a commitment for a shape: canonical scalars.

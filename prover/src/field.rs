@@ -2,6 +2,12 @@
 //!
 //! The arithmetic is fiat-crypto's: generated from a machine-checked proof, constant-time, four
 //! 64-bit limbs in Montgomery form. This module only gives it operators and conversions.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "limbs are cut from wider sums on purpose"
+)]
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, MulAssign, Neg, Sub, SubAssign};

@@ -101,13 +101,13 @@ fn hash_to_group(letter: u8, index: u64) -> RistrettoPoint {
 }
 
 fn subset_sums(g: &[RistrettoPoint], bits: usize) -> Vec<RistrettoPoint> {
-    let mut out = vec![RistrettoPoint::identity(); g.len() / bits << bits];
+    let mut out = vec![RistrettoPoint::identity(); (g.len() / bits) << bits];
     out.par_chunks_mut(1 << bits)
         .zip(g.par_chunks(bits))
         .for_each(|(sums, g)| {
             for (i, point) in g.iter().enumerate() {
                 for j in 0..1 << i {
-                    sums[j | 1 << i] = sums[j] + point;
+                    sums[j | (1 << i)] = sums[j] + point;
                 }
             }
         });

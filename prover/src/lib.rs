@@ -10,9 +10,9 @@
 //! * [`poly`], [`sumcheck`], [`booleanity`]: the prover's sumchecks
 //! * [`opening`]: all claims, constraints and products in one group equation
 //! * [`statement`]: shapes, layout, accuracy, well-formedness
-//! * [`encoding`], [`api`]: bytes
+//! * the bytes of a proof: [`encoding`]
 //!
-//! [`api`] is what callers use.
+//! Callers use [`api`] and [`sums`].
 
 pub mod api;
 pub mod booleanity;
@@ -28,10 +28,13 @@ pub mod replay;
 pub mod rows;
 pub mod statement;
 pub mod sumcheck;
+pub mod sums;
 pub mod transcript;
 
 #[cfg(feature = "python")]
 mod bindings;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Result};
 pub use statement::shape::Shape;

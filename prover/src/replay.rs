@@ -214,7 +214,7 @@ impl<'a> Replay<'a> {
                 }));
             }
         }
-        if masked && count % per_row != 0 {
+        if masked && !count.is_multiple_of(per_row) {
             let column = self.column(outer(&low, across, count % per_row));
             entries.extend(bases.iter().map(|&(base, factor)| Entry {
                 column,

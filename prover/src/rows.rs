@@ -1,4 +1,10 @@
 //! Secret rows: bit matrices and what the proof needs of them.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "bits move between signed and unsigned words"
+)]
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rayon::prelude::*;

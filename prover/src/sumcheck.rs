@@ -71,7 +71,9 @@ impl<'a> Prover<'a> {
         while tables[0].len() > 1 {
             let (g0, g2) = evaluate(&tables, None, &inner);
             let r = self.round(g0, g2);
-            tables.iter_mut().for_each(|table| fold(table, r));
+            for table in &mut tables {
+                fold(table, r);
+            }
             point.push(r);
         }
         (tables.each_ref().map(|table| table[0]), point)
@@ -90,7 +92,9 @@ impl<'a> Prover<'a> {
         while tables[0].len() > 1 {
             let (g0, g2) = evaluate(&tables, Some(&eq), &inner);
             let r = self.round(g0, g2);
-            tables.iter_mut().for_each(|table| fold(table, r));
+            for table in &mut tables {
+                fold(table, r);
+            }
             drop_variable(&mut eq);
             point.push(r);
         }

@@ -54,7 +54,7 @@ impl Transcript {
     }
 
     /// Hedged coins: from this transcript, the witness and fresh entropy together.
-    pub fn coins(&self, witness: &[&[u8]], entropy: Entropy) -> Coins {
+    pub fn coins(&self, witness: &[&[u8]], entropy: &Entropy) -> Coins {
         let mut builder = self.0.build_rng();
         for part in witness {
             builder = builder.rekey_with_witness_bytes(b"witness", part);
@@ -78,9 +78,9 @@ impl Entropy {
 }
 
 /// Hands entropy drawn beforehand to merlin, whose own call could only panic on failure.
-struct Replayed(Entropy);
+struct Replayed<'a>(&'a Entropy);
 
-impl RngCore for Replayed {
+impl RngCore for Replayed<'_> {
     fn next_u32(&mut self) -> u32 {
         rand_core::impls::next_u32_via_fill(self)
     }
@@ -102,7 +102,7 @@ impl RngCore for Replayed {
     }
 }
 
-impl CryptoRng for Replayed {}
+impl CryptoRng for Replayed<'_> {}
 
 /// A stream of secret coins.
 pub struct Coins(TranscriptRng);

@@ -39,10 +39,69 @@ pub struct Secrets<'a, A, M> {
     pub parameters: &'a M,
     /// Their blindings.
     pub blindings: &'a [Scalar],
-    /// Bytes that determine the witness, for hedging.
+}
+
+/// Coins of the commitments that precede the first challenge.
+pub struct CommitmentCoins {
+    /// Blindings of the auxiliary rows.
+    pub rows: Zeroizing<Vec<Scalar>>,
+    /// The pad row: pads, products of pads, mask.
+    pub pads: Zeroizing<Vec<Fq>>,
+    /// Its blinding.
+    pub pad_row: Scalar,
+}
+
+/// Coins of the sigma protocol.
+pub struct MaskCoins {
+    /// `y1`
+    pub row: Table,
+    /// `y2`
+    pub pads: Table,
+    /// Blindings of `δ1` and `δ2`.
+    pub blindings: Zeroizing<Vec<Scalar>>,
+}
+
+/// Where the coins come from. [`Hedged`] is the only implementation outside of tests.
+pub trait CoinSource {
+    /// Before the first challenge.
+    fn commitments(&self, transcript: &Transcript, plan: &Plan, rows: usize) -> CommitmentCoins;
+
+    /// After the last message.
+    fn masks(&self, transcript: &Transcript, plan: &Plan, columns: usize) -> MaskCoins;
+}
+
+/// Coins from transcript, witness and operating system together (section 16).
+pub struct Hedged<'a> {
+    /// Bytes that determine the witness.
     pub witness: &'a [&'a [u8]],
     /// For the coins before and after the messages.
-    pub entropy: [Entropy; 2],
+    pub entropy: &'a [Entropy; 2],
+}
+
+impl CoinSource for Hedged<'_> {
+    fn commitments(&self, transcript: &Transcript, plan: &Plan, rows: usize) -> CommitmentCoins {
+        let mut coins = transcript.coins(self.witness, &self.entropy[0]);
+        let rows = coins.blindings(rows);
+        let pad_row = coins.blindings(1)[0];
+        let mut pads = coins.scalars(plan.pads());
+        for (k, (i, j)) in plan.products.iter().enumerate() {
+            pads[plan.messages + k] = pads[*i] * pads[*j];
+        }
+        CommitmentCoins {
+            rows,
+            pads,
+            pad_row,
+        }
+    }
+
+    fn masks(&self, transcript: &Transcript, plan: &Plan, columns: usize) -> MaskCoins {
+        let mut coins = transcript.coins(self.witness, &self.entropy[1]);
+        MaskCoins {
+            row: coins.scalars(columns),
+            pads: coins.scalars(plan.pads()),
+            blindings: coins.blindings(2),
+        }
+    }
 }
 
 /// Makes a proof. `transcript` holds the public values; `run` sends the statement's messages and
@@ -51,6 +110,7 @@ pub fn prove<A: AuxiliaryRows, M: Rows>(
     setting: &Setting,
     mut transcript: Transcript,
     secrets: Secrets<A, M>,
+    source: &impl CoinSource,
     run: impl FnOnce(&mut Prover),
     replay_statement: impl FnOnce(&mut Replay),
 ) -> Vec<u8> {
@@ -60,24 +120,21 @@ pub fn prove<A: AuxiliaryRows, M: Rows>(
         plan,
         constant_time,
     } = *setting;
-    let [entropy, later_entropy] = secrets.entropy;
     let mut writer = Writer::default();
 
     // Rows and pads are committed before the first challenge.
-    let mut coins = transcript.coins(secrets.witness, entropy);
-    let row_blindings = coins.blindings(secrets.auxiliary.count());
-    let pad_blinding = coins.blindings(1);
-    let mut pads = coins.scalars(plan.pads());
-    for (k, (i, j)) in plan.products.iter().enumerate() {
-        pads[plan.messages + k] = pads[*i] * pads[*j];
-    }
+    let CommitmentCoins {
+        rows: row_blindings,
+        pads,
+        pad_row: pad_blinding,
+    } = source.commitments(&transcript, plan, secrets.auxiliary.count());
     let mut points = secrets.auxiliary_points;
     blind(generators, &mut points, &row_blindings);
     for point in compress(&points) {
         transcript.point(b"aux", &point);
         writer.point(&point);
     }
-    let pad_row = commit_scalars(generators, &pads, &pad_blinding[0], constant_time).compress();
+    let pad_row = commit_scalars(generators, &pads, &pad_blinding, constant_time).compress();
     transcript.point(b"pads", &pad_row);
     writer.point(&pad_row);
 
@@ -111,22 +168,22 @@ pub fn prove<A: AuxiliaryRows, M: Rows>(
     }
     let opening = Opening {
         row: weighted_sum(&combined, &form.column_weights),
-        row_blinding: [&row_blindings[..], secrets.blindings]
-            .concat()
+        row_blinding: row_blindings
             .iter()
+            .chain(secrets.blindings)
             .zip(&form.row_coefficients)
             .map(|(blinding, coefficient)| blinding * coefficient.to_scalar())
             .sum(),
         pads: &pads,
-        pad_blinding: pad_blinding[0],
+        pad_blinding,
     };
     let mut transcript = replay.transcript;
-    let coins = transcript.coins(secrets.witness, later_entropy);
+    let masks = source.masks(&transcript, plan, shape.columns());
     let z1 = prove_linear(
         setting,
         &mut transcript,
         &mut writer,
-        coins,
+        &masks,
         &form,
         &opening,
     );
@@ -219,7 +276,7 @@ fn prove_linear(
     setting: &Setting,
     transcript: &mut Transcript,
     writer: &mut Writer,
-    mut coins: crate::transcript::Coins,
+    masks: &MaskCoins,
     form: &Linear,
     opening: &Opening,
 ) -> Vec<Fq> {
@@ -230,12 +287,14 @@ fn prove_linear(
         ..
     } = *setting;
     let pads = opening.pads;
-    let y1 = coins.scalars(opening.row.len());
-    let y2 = coins.scalars(pads.len());
-    let blindings = coins.blindings(2);
+    let MaskCoins {
+        row: y1,
+        pads: y2,
+        blindings,
+    } = masks;
     for delta in [
-        commit_scalars(generators, &y1, &blindings[0], constant_time),
-        commit_scalars(generators, &y2, &blindings[1], constant_time),
+        commit_scalars(generators, y1, &blindings[0], constant_time),
+        commit_scalars(generators, y2, &blindings[1], constant_time),
     ] {
         let delta = delta.compress();
         transcript.point(b"delta", &delta);
@@ -247,7 +306,7 @@ fn prove_linear(
         e1 += *weight * (y2[*i] * pads[*j] + y2[*j] * pads[*i] - y2[plan.messages + k]);
     }
     for value in [
-        poly::dot(&y1, &form.eq) + poly::dot(&y2, &form.linear),
+        poly::dot(y1, &form.eq) + poly::dot(y2, &form.linear),
         e0,
         e1,
     ] {
@@ -258,8 +317,8 @@ fn prove_linear(
     let respond = |mask: &[Fq], secret: &[Fq]| -> Vec<Fq> {
         mask.iter().zip(secret).map(|(y, s)| *y + c * *s).collect()
     };
-    let z1 = respond(&y1, &opening.row);
-    for z in respond(&y2, pads) {
+    let z1 = respond(y1, &opening.row);
+    for z in respond(y2, pads) {
         transcript.scalar(b"z2", z);
         writer.scalar(z);
     }

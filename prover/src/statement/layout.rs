@@ -104,7 +104,7 @@ fn accuracy_plan(shape: &Shape, batch: usize, log_batch: usize, rows: usize) -> 
     // 8.2: the rounds, then z.
     next += 2 * comparison_rounds + 1;
     let count_columns =
-        usize::from(batch >= shape.columns()) + usize::from(batch % shape.columns() != 0);
+        usize::from(batch >= shape.columns()) + usize::from(!batch.is_multiple_of(shape.columns()));
     let mut columns =
         2 * columns_of_batch(shape.log_dims[layers]) + columns_of_batch(0) + count_columns;
     for l in (1..=layers).rev() {
@@ -142,7 +142,7 @@ fn tensor_columns(
     if !masked || log_count < inner {
         return 1;
     }
-    usize::from(count >> inner > 0) + usize::from(count % (1 << inner) != 0)
+    usize::from(count >> inner > 0) + usize::from(!count.is_multiple_of(1 << inner))
 }
 
 /// Booleanity (8.4) and opening (10.1), which both statements end with.

@@ -1,4 +1,10 @@
 //! The secret parameters, laid out as the rows of the commitment (section 4 of the document).
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "offsets make every value non-negative before it is cast"
+)]
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;

@@ -1,6 +1,12 @@
 //! The auxiliary bits of an accuracy proof, computed without branching on a secret.
 //!
 //! Section 5 of the document. Inputs and labels are public; everything else is masks and shifts.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "bits move between signed and unsigned words; the layer bounds hold every integer"
+)]
 
 use std::ops::{AddAssign, Mul};
 
