@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from zkpot.errors import Reason, Rejected
 from zkpot_aggregator.independent.multilinear import ceil_log
-from zkpot_aggregator.independent.shape import MAX_AUXILIARY_ENTRIES, Shape
+from zkpot_aggregator.independent.shape import Shape
 
 UNIT_BYTES = 32
+_MAX_ENTRIES = 2**30
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ def accuracy_rows(shape: Shape, samples: int) -> AccuracyRows:
         start = slabs[-1].end if slabs else 0
         slabs.append(Slabs(start, shape.slab_rows(samples, log_width), bits))
     rows = AccuracyRows(tuple(slabs[:-2]), slabs[-2], slabs[-1])
-    _check_total(shape, rows.total)
+    if rows.total << shape.log_columns > _MAX_ENTRIES:
+        raise Rejected(
+            Reason.PROOF_INVALID,
+            f"expected at most {_MAX_ENTRIES} auxiliary entries, got {rows.total} rows",
+        )
     return rows
 
 
@@ -74,13 +79,12 @@ class LayerRows:
 
 
 def wellformed_rows(shape: Shape) -> tuple[tuple[LayerRows, ...], int]:
-    """The rows of each layer, and R; raises `Rejected` (PROOF_INVALID) if there are too many."""
+    """The rows of each layer, and their number R; the limits of the shape bound it."""
     layers: list[LayerRows] = []
     end = 0
     for layer in range(1, shape.layers + 1):
         layers.append(LayerRows(end, shape.weight_rows(layer)))
         end = layers[-1].bias_bit(shape.bias_bits + 1)
-    _check_total(shape, end)
     return tuple(layers), end
 
 
@@ -143,11 +147,3 @@ def _masked_columns(shape: Shape, entries: int, log_width: int) -> int:
     """One column for full rows and one for a row that is cut off."""
     per_row = shape.columns >> log_width
     return (entries >= per_row) + (entries % per_row != 0)
-
-
-def _check_total(shape: Shape, rows: int) -> None:
-    if rows << shape.log_columns > MAX_AUXILIARY_ENTRIES:
-        raise Rejected(
-            Reason.PROOF_INVALID,
-            f"expected at most {MAX_AUXILIARY_ENTRIES} auxiliary entries, got {rows} rows",
-        )

@@ -7,6 +7,7 @@ unused). A shape beyond the limits is refused before anything of its size is all
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from zkpot.errors import Reason, Rejected
 from zkpot_aggregator.independent.multilinear import ceil_log
@@ -20,7 +21,6 @@ _MAX_BITS = 45
 _MAX_COMMITMENT_ENTRIES = 2**27
 _MAX_SAMPLES = 2**16
 _MAX_INPUT_BYTES = 2**31
-MAX_AUXILIARY_ENTRIES = 2**30
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def checked_shape(dims: Sequence[int], shifts: Sequence[int], bias_bits: int) ->
     for dim, maximum in zip(dims, maxima, strict=True):
         _require(1 <= dim <= maximum, f"a dim of 1 to {maximum}, got {dim}")
     logs = tuple(map(ceil_log, dims))
-    log_columns = _log_columns(dims, logs)
+    log_columns = _log_columns(logs)
     _require(max(logs[1:]) <= log_columns, "layers no wider than a row")
     shape = Shape(
         tuple(dims), tuple(shifts), bias_bits, logs, log_columns, _bits(dims, shifts, bias_bits)
@@ -114,10 +114,10 @@ def check_samples(shape: Shape, samples: int) -> None:
     _require(samples * shape.dims[0] <= _MAX_INPUT_BYTES, f"at most {_MAX_INPUT_BYTES} input bytes")
 
 
-def _log_columns(dims: Sequence[int], logs: Sequence[int]) -> int:
+def _log_columns(logs: Sequence[int]) -> int:
     """The logarithm of the number of columns, kappa."""
     width = sum(1 << log for log in logs[1:])
-    area = sum(dim << log for dim, log in zip(dims[:-1], logs[1:], strict=True))
+    area = sum(1 << before + log for before, log in pairwise(logs))
     return min(14, max(6, 2 + ceil_log(width), (ceil_log(area) + 1) // 2))
 
 

@@ -32,7 +32,7 @@ from zkpot_aggregator.independent.wellformed import replay_wellformed
 _CONTEXT_BYTES = 32
 
 
-def verify_wellformed(  # noqa: PLR0917  # the parts of a statement, as in section 12
+def verify_wellformed(
     dims: Sequence[int],
     shifts: Sequence[int],
     bias_bits: int,
@@ -64,7 +64,7 @@ def verify_wellformed(  # noqa: PLR0917  # the parts of a statement, as in secti
         raise Rejected(Reason.COMMITMENT_NOT_WELLFORMED, error.detail) from error
 
 
-def verify(  # noqa: PLR0917  # as above
+def verify(
     dims: Sequence[int],
     shifts: Sequence[int],
     bias_bits: int,
