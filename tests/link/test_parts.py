@@ -43,7 +43,7 @@ def test_an_inbox_acknowledges_a_message_when_the_next_is_asked_for() -> None:
         assert acknowledged == []
         assert len((await anext(messages)).payload) == 2
         assert acknowledged == [1]
-        waiting = asyncio.ensure_future(anext(messages))  # type: ignore[arg-type]
+        waiting = asyncio.ensure_future(anext(messages))
         await asyncio.sleep(0)
         assert acknowledged == [1, 2]
         assert inbox.offer(_incoming(3), lambda: None)
