@@ -101,14 +101,14 @@ pub fn verify(
 }
 
 /// The challenges of 10.3 and 10.4.
-struct Challenges {
-    c: Fq,
-    theta: Fq,
-    folds: Vec<Fq>,
-    psi: Fq,
+pub(crate) struct Challenges {
+    pub(crate) c: Fq,
+    pub(crate) theta: Fq,
+    pub(crate) folds: Vec<Fq>,
+    pub(crate) psi: Fq,
 }
 
-fn challenges(transcript: &mut Transcript, proof: &Proof) -> Challenges {
+pub(crate) fn challenges(transcript: &mut Transcript, proof: &Proof) -> Challenges {
     for delta in &proof.deltas {
         transcript.point(b"delta", &delta.bytes);
     }
@@ -143,7 +143,7 @@ fn challenges(transcript: &mut Transcript, proof: &Proof) -> Challenges {
 }
 
 /// 10.5.1
-fn check_products(plan: &Plan, proof: &Proof, form: &Linear, c: Fq) -> Result<()> {
+pub(crate) fn check_products(plan: &Plan, proof: &Proof, form: &Linear, c: Fq) -> Result<()> {
     let z = &proof.z2;
     let mut sum = z[z.len() - 1];
     for (k, ((i, j), weight)) in plan.products.iter().zip(&form.product_weights).enumerate() {
@@ -158,7 +158,7 @@ fn check_products(plan: &Plan, proof: &Proof, form: &Linear, c: Fq) -> Result<()
 }
 
 /// 10.5.2 plus `ψ` times 10.5.3.
-fn equation(
+pub(crate) fn equation(
     shape: &Shape,
     commitment: &[Point],
     proof: &Proof,

@@ -1,1 +1,10 @@
+//! Tests that need the inside: dishonest provers, forgeries, zero knowledge, vectors.
+//!
+//! Nothing here is compiled into the library.
 
+mod arithmetic;
+mod dishonest;
+mod forgery;
+mod support;
+mod vectors;
+mod zero_knowledge;
