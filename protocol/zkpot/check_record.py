@@ -243,7 +243,7 @@ class RecordCheck:
             Reason.VERDICT_MISMATCH,
             f"count {verdict.count}, the submission supports {count}",
         )
-        if not self._proofs or verdict.reason is Reason.OBJECT_UNAVAILABLE:
+        if not self._proofs:
             return
         try:
             verify_submission(terms, verdict.submission, self._get, (), self._system)

@@ -6,6 +6,7 @@ and names chain, contract and a nonce, so that nothing replays anywhere else.
 
 from dataclasses import dataclass
 from enum import IntEnum, unique
+from pathlib import Path
 from typing import Annotated
 
 from zkpot.aggregate import SUM_LIMIT
@@ -14,6 +15,7 @@ from zkpot.cid import Cid, cid_digest, object_cid_from_digest
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Digest, TaskId
 from zkpot.model import WEIGHT_MIN, ModelSpec
+from zkpot.proof.jobs import Backend
 from zkpot.wire.codec import Exactly, Max, Span, decode, encode
 
 MAX_TASK_BYTES = 16 * 1024
@@ -127,6 +129,12 @@ class Task:
             raise Rejected(Reason.TASK_INVALID, "more devices needed than allowed")
         if self.aggregation != "plain:fedavg":
             raise Rejected(Reason.TASK_INVALID, f"unknown aggregation {self.aggregation!r}")
+
+    def backend(self, cache_dir: Path) -> Backend:
+        """The proof system of this task, with its keys cached in `cache_dir`."""
+        return Backend(
+            self.proof_system, self.model.shape, self.batch_size, cache_dir, self.srs
+        )
 
     def weight(self, count: int) -> int:
         """Weight in the sum of a model with this proven count."""

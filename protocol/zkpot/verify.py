@@ -184,9 +184,9 @@ def check_claims(proof: ProofObject, statement: Statement, system: ProofSystem) 
     """Compares what the proof object says it proves with what must be proven."""
     for claimed, expected, reason in (
         (proof.proof_system, system.id, Reason.PROOF_MALFORMED),
+        (proof.context, statement.context, Reason.CONTEXT_MISMATCH),
         (proof.commitment, commitment_digest(statement.commitment), Reason.COMMITMENT_MISMATCH),
         (proof.batch, statement.batch.digest, Reason.BATCH_MISMATCH),
-        (proof.context, statement.context, Reason.CONTEXT_MISMATCH),
         (proof.count, statement.count, Reason.COUNT_MISMATCH),
     ):
         if claimed != expected:

@@ -15,7 +15,7 @@ from zkpot.wire.messages import (
     Submission,
 )
 from zkpot.wire.topics import Kind
-from zkpot_agent.round.states import Proving, Submitted
+from zkpot_agent.round.states import Opened, Proving, Submitted
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SealOpening:
 class CheckRecord:
     """Check a proposed record against what we know; ends in `RecordChecked`."""
 
-    submitted: Submitted
+    opened: Opened
     record: Cid
 
 

@@ -183,7 +183,7 @@ def _gave_up(state: at.State, event: on.GaveUp) -> Step:
 def _record_proposed(state: at.Opened, event: on.RecordProposed) -> Step:
     if event.round != round_of(state):
         return Step(state)
-    return Step(state, (do.CheckRecord(state.submitted, event.record),))
+    return Step(state, (do.CheckRecord(state, event.record),))
 
 
 def _record_checked(state: at.Opened, event: on.RecordChecked) -> Step:
@@ -227,8 +227,13 @@ def _send_submission(state: at.Submitted) -> do.Send:
 
 
 def _send_opening(state: at.Opened) -> do.Send:
+    return do.Send(Kind.OPENING, opening_message(state))
+
+
+def opening_message(state: at.Opened) -> Opening:
+    """The message that offers our sealed opening."""
     joined = state.submitted.joined
-    return do.Send(Kind.OPENING, Opening(joined.task, joined.round, joined.parent, state.opening))
+    return Opening(joined.task, joined.round, joined.parent, state.opening)
 
 
 _FOLLOW: dict[tuple[type, Phase], Handler] = {

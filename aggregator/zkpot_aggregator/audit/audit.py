@@ -244,10 +244,6 @@ def _finding(view: RoundView, checked: CheckedRound) -> RoundFinding:
     notes += [f"{len(record.refusals)} leaders refused"] if record.refusals else []
     if len(record.sum.summands) < len(accepted):
         notes.append(f"{len(record.sum.summands)} of {len(accepted)} accepted models summed")
-    withheld = sum(
-        verdict.reason is Reason.OBJECT_UNAVAILABLE for verdict in checked.verdicts.verdicts
-    )
-    notes += [f"{withheld} proofs never arrived, says the operator"] if withheld else []
     entries = len(checked.verdicts.verdicts)
     return RoundFinding(
         round=view.round,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zkpot.cid import Cid, split_object
-from zkpot.errors import Failure, Reason
+from zkpot.errors import Failure
 from zkpot.record import Verdict, Verdicts
 from zkpot.verify import (
     RoundTerms,
@@ -142,7 +142,7 @@ def verdicts_object(
     proofs = tuple(
         open_as(Submission, verdict.submission, terms.roster.public_keys).message.proof
         for verdict in verdicts
-        if verdict.submission is not None and verdict.reason is not Reason.OBJECT_UNAVAILABLE
+        if verdict.submission is not None
     )
     return encode(Verdicts(verdicts)), tuple(dict.fromkeys(proofs))
 

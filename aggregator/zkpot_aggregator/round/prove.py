@@ -8,6 +8,8 @@ from zkpot.verify import (
     RoundTerms,
     check_submission_message,
 )
+from zkpot.wire.envelope import open_as
+from zkpot.wire.messages import Submission
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
@@ -37,12 +39,14 @@ def revealed(terms: RoundTerms, state: at.Revealing, event: on.Revealed) -> Step
 
 
 def submission_received(terms: RoundTerms, state: at.Proving, event: on.SubmissionReceived) -> Step:
-    """One submission of a device at a time is judged, until one is accepted."""
-    accepted = [v.device for v in state.verdicts if v.reason is None]
+    """The first submission of a device that can be judged is the one that counts."""
+    judged = [verdict.device for verdict in state.verdicts]
     known = next((v for v in state.verdicts if v.submission == event.envelope), None)
     if known is not None:
         return Step(state, (receipt(terms, known.device, event.envelope, known.reason),))
-    opened = check_submission_message(terms, state.sealed.devices, event.envelope, accepted)
+    opened = check_submission_message(terms, state.sealed.devices, event.envelope, judged)
+    if state.closed:
+        raise Rejected(Reason.OUT_OF_PHASE, "the time to prove is over")
     if any(signed.device == opened.signer for signed in state.checking):
         if find(state.checking, event.envelope):
             return Step(state)
@@ -52,32 +56,37 @@ def submission_received(terms: RoundTerms, state: at.Proving, event: on.Submissi
 
 
 def submission_checked(terms: RoundTerms, state: at.Proving, event: on.SubmissionChecked) -> Step:
-    """Keeps an acceptance, or the first rejection; judges once all devices have one."""
+    """Keeps the verdict; judges the round once every device has one.
+
+    A proof that could not be fetched is no verdict: the device may offer it again.
+    """
     signed = find(state.checking, event.envelope)
     if signed is None:
         return Step(state)
-    checked = check_submission_message(terms, state.sealed.devices, event.envelope, ())
-    count = checked.message.count if event.reason is None else 0
-    verdict = Verdict(signed.device, event.reason, count, event.envelope)
-    earlier = [v for v in state.verdicts if v.device == signed.device]
+    state = replace(state, checking=without(state.checking, signed))
     if event.reason is None:
-        kept = tuple(v for v in state.verdicts if v.device != signed.device)
-        verdicts = (*kept, verdict)
+        message = open_as(Submission, event.envelope, terms.roster.public_keys).message
+        verdict = Verdict(signed.device, None, message.count, event.envelope)
         effects: tuple[do.Effect, ...] = (receipt(terms, signed.device, event.envelope),)
     else:
-        verdicts = state.verdicts if earlier else (*state.verdicts, verdict)
+        verdict = Verdict(signed.device, event.reason, 0, event.envelope)
         effects = refuse(terms, event.envelope, Rejected(event.reason, event.detail))
-    state = replace(state, verdicts=verdicts, checking=without(state.checking, signed))
-    if {v.device for v in state.verdicts} == set(state.sealed.devices) and not state.checking:
+    if event.reason is not Reason.OBJECT_UNAVAILABLE:
+        state = replace(state, verdicts=(*state.verdicts, verdict))
+    all_judged = len(state.verdicts) == len(state.sealed.devices)
+    if not state.checking and (all_judged or state.closed):
         return _judge(terms, state, *effects)
     return Step(state, effects)
 
 
 def prove_deadline(terms: RoundTerms, state: at.Proving, event: on.DeadlinePassed) -> Step:
-    """Devices without a verdict get one: they sent nothing."""
-    if event.timer != "prove":
-        return Step(state)
-    return _judge(terms, state)
+    """Nothing new is taken; what came in time is still judged, for a while."""
+    if event.timer == "prove" and state.checking:
+        grace = do.StartTimer("verify", terms.task.deadlines.aggregate)
+        return Step(replace(state, closed=True), (grace,))
+    if event.timer in ("prove", "verify"):
+        return _judge(terms, state)
+    return Step(state)
 
 
 def _judge(terms: RoundTerms, state: at.Proving, *first: do.Effect) -> Step:

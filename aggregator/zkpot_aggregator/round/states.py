@@ -98,13 +98,17 @@ class Revealing:
 
 @dataclass(frozen=True)
 class Proving:
-    """Taking submissions. `verdicts` holds final acceptances and first rejections."""
+    """Taking submissions. `verdicts` holds final acceptances and first rejections.
+
+    Once `closed`, only those that came in time are still being checked.
+    """
 
     start: Start
     sealed: SealedCommitments
     drawn: DrawnBatch
     verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)] = ()
     checking: SignedList = ()
+    closed: bool = False
 
 
 @dataclass(frozen=True)

@@ -221,3 +221,23 @@ def without_none(hint: Any) -> Any:
         (inner,) = (each for each in get_args(hint) if each is not type(None))
         return inner
     return hint
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tagged:
+    name: Annotated[str, Max(64)]
+    payload: Annotated[bytes, Max(1 << 30)]
+
+
+def encode_tagged(value: object) -> bytes:
+    """Encodes one of several types together with its name: for states on disk."""
+    return encode(_Tagged(type(value).__name__, encode(value)))
+
+
+def decode_tagged(types_to_choose: tuple[type[T], ...], data: bytes) -> T:
+    """Reads what `encode_tagged` wrote, as the one of `types_to_choose` it names."""
+    tagged = decode(_Tagged, data, limit=1 << 30)
+    for candidate in types_to_choose:
+        if candidate.__name__ == tagged.name:
+            return decode(candidate, tagged.payload, limit=1 << 30)
+    raise Rejected(Reason.UNKNOWN_TYPE, tagged.name)

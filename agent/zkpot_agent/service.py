@@ -1,0 +1,174 @@
+"""Builds a device's objects and runs them; the one place where they are connected."""
+
+import asyncio
+import contextlib
+import logging
+
+from zkpot import __version__
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient
+from zkpot.ids import device_text
+from zkpot.journal import Journal, Outgoing
+from zkpot.keys import device_id, load_key_file
+from zkpot.link import Incoming
+from zkpot.link.blocks import BlockExchange
+from zkpot.link.mqtt import MqttLink
+from zkpot.proof.registry import available
+from zkpot.proof.system import Progress
+from zkpot.task import Task, decode_task, manifest_cid
+from zkpot.wire import topics
+from zkpot.wire.envelope import open_envelope, sign
+from zkpot.wire.messages import (
+    Announcement,
+    Block,
+    Capabilities,
+    Receipt,
+    RecordProposal,
+    Status,
+    Want,
+)
+from zkpot_agent.blocks import JournalBlocks
+from zkpot_agent.config import AgentConfig
+from zkpot_agent.driver import Driver, Spawn
+from zkpot_agent.objects import Objects
+from zkpot_agent.round import events as on
+from zkpot_agent.work import Worker
+
+_logger = logging.getLogger(__name__)
+
+JOURNAL_FILE = "journal.sqlite"
+_SESSION_KEY = "session"
+
+
+class AgentService:
+    """One device in one task."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        worker_type: type[Worker] = Worker,
+        progress: Progress = lambda _what, _fraction: None,
+    ) -> None:
+        self._config = config
+        self._worker_type = worker_type
+        self._progress = progress
+        self._key = load_key_file(config.key_file)
+        self._operator = config.operator_public_key
+        self._keys = {device_id(self._operator): self._operator}
+        self._journal = Journal.open(config.state_dir / JOURNAL_FILE)
+        self._session = self._next_session()
+        self._activity = "starting"
+        self._driver: Driver | None = None
+        self._announcement: Announcement | None = None
+
+    async def run(self) -> None:
+        """Takes part until cancelled; raises `Fatal` for what only the owner can mend."""
+        blocks = JournalBlocks(self._journal)
+        link = MqttLink(
+            self._config.broker,
+            client_id=device_text(self._key.id),
+            journal=self._journal,
+            subscriptions=topics.device_subscriptions(self._key.id, self._config.task_id),
+            will=self._status(online=False),
+            births=self._births,
+        )
+        self._exchange = BlockExchange(
+            link,
+            key=self._key,
+            store=blocks,
+            address=lambda _peer, kind: topics.up(self._key.id, kind),
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(link.run())
+                group.create_task(self._exchange.run())
+                group.create_task(self._receive_all(link))
+                group.create_task(self._join(blocks, group.create_task))
+        except* Fatal as fatals:
+            raise fatals.exceptions[0] from None
+        finally:
+            with contextlib.suppress(Transient):
+                await link.stop()
+            self._journal.close()
+
+    async def _join(self, blocks: JournalBlocks, spawn: Spawn) -> None:
+        """Fetches the task, gets the proof system ready, then lets the round begin."""
+        objects = Objects(self._exchange, device_id(self._operator))
+        task = await self._task(objects)
+        worker = self._worker_type(
+            self._config, task, self._key, self._journal, blocks, objects, self._progress
+        )
+        await worker.prepare()
+        self._driver = Driver(worker, spawn, lambda state: self._say(type(state).__name__.lower()))
+        self._say("ready")
+        self._driver.resume()
+        if self._announcement is not None:
+            self._driver.apply(on.Announced(self._announcement))
+
+    async def _task(self, objects: Objects) -> Task:
+        task: Task | None = None
+        while task is None:
+            try:
+                task = decode_task(await objects.fetch(manifest_cid(self._config.task_id)))
+            except Transient as error:
+                _logger.info("waiting for the task's manifest: %s", error)
+            except Rejected as rejection:
+                raise Fatal(ExitCode.CONFIG, f"the task cannot be joined: {rejection}") from None
+        if task.operator_key != self._operator:
+            raise Fatal(ExitCode.CONFIG, "operator_key is not the one in the task's manifest")
+        return task
+
+    async def _receive_all(self, link: MqttLink) -> None:
+        async for incoming in link.incoming():
+            try:
+                self._receive(incoming)
+            except Rejected as rejection:
+                _logger.warning("refused a message on %s: %s", incoming.topic, rejection)
+
+    def _receive(self, incoming: Incoming) -> None:
+        if not incoming.payload:
+            return
+        opened = open_envelope(incoming.payload, self._keys)
+        match opened.message:
+            case Announcement() as announcement if announcement.task == self._config.task_id:
+                self._announcement = announcement
+                self._apply(on.Announced(announcement))
+            case Receipt() as receipt if receipt.task == self._config.task_id:
+                self._apply(on.Receipted(receipt))
+            case RecordProposal(task, round_number, record) if task == self._config.task_id:
+                self._apply(on.RecordProposed(round_number, record))
+            case Want() | Block() as content:
+                self._exchange.receive(opened.signer, content)
+            case other:
+                _logger.debug("ignored a %s", type(other).__name__)
+
+    def _apply(self, event: on.Event) -> None:
+        if self._driver is not None:
+            self._driver.apply(event)
+
+    # --- presence ---------------------------------------------------------------------------
+
+    def _births(self) -> list[Outgoing]:
+        self._exchange.reconnected()
+        capabilities = Capabilities(self._key.box_key, f"zkpot/{__version__}", available())
+        return [
+            self._status(online=True),
+            Outgoing(topics.capabilities(self._key.id), sign(capabilities, self._key), retain=True),
+            *(self._driver.unanswered() if self._driver is not None else ()),
+        ]
+
+    def _say(self, activity: str) -> None:
+        self._activity = activity
+        self._journal.transition({}, [self._status(online=True)])
+
+    def _status(self, *, online: bool) -> Outgoing:
+        status = Status(self._session, online, self._activity if online else "offline")
+        return Outgoing(
+            topics.status(self._key.id), sign(status, self._key), retain=True, replaces="status"
+        )
+
+    def _next_session(self) -> int:
+        stored = self._journal.get(_SESSION_KEY)
+        session = 1 if stored is None else int.from_bytes(stored, "big") + 1
+        self._journal.transition({_SESSION_KEY: session.to_bytes(8, "big")})
+        return session

@@ -1,0 +1,255 @@
+"""What a device does in a round: train and commit, prove, seal an opening, check a record.
+
+Each function fetches what it needs, runs the heavy part in a child process within the
+device's limits, and returns the event for the round machine. Secrets go into the journal
+under the round's number and nowhere else.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from zkpot.aggregate import decode_global_model
+from zkpot.batch import Batch, Reveal, check_reveal
+from zkpot.check_record import Expected
+from zkpot.cid import Cid
+from zkpot.errors import Reason, Rejected
+from zkpot.ids import Round
+from zkpot.journal import Journal, Outgoing
+from zkpot.keys import KeyPair, seal
+from zkpot.model import count_correct
+from zkpot.opening import decode_opening, encode_opening
+from zkpot.proof import child
+from zkpot.proof import jobs as proof_jobs
+from zkpot.proof.jobs import Backend
+from zkpot.proof.system import ModelOpening, Progress
+from zkpot.record import Record, Roster, SealedList, Verdicts, decode_object
+from zkpot.statement import Statement, commitment_digest, submission_context
+from zkpot.task import Task
+from zkpot.verify import ProofObject
+from zkpot.wire import topics
+from zkpot.wire.codec import decode, encode
+from zkpot.wire.envelope import envelope_digest, sign
+from zkpot.wire.messages import Announcement, Receipt
+from zkpot_agent import jobs
+from zkpot_agent.blocks import JournalBlocks
+from zkpot_agent.config import AgentConfig
+from zkpot_agent.objects import Objects
+from zkpot_agent.round import effects as do
+from zkpot_agent.round import events as on
+from zkpot_agent.round.machine import opening_message
+from zkpot_agent.round.states import Opened, Proving, Submitted
+
+RECEIPT = "receipt"
+"""Journal events: receipts by the digest of the envelope they answer."""
+
+TIMING = "timing"
+"""Journal events: when a step of a round began and ended."""
+
+
+def cache_dir(config: AgentConfig) -> Path:
+    """Where the proof system's public keys are cached."""
+    return config.cache_dir or config.state_dir / "cache"
+
+
+def opening_key(round_number: int) -> str:
+    """Where the secret opening of a round lies in the journal."""
+    return f"secret/opening/{round_number:08d}"
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One device's tools. `progress` is told what is being done and how far it is."""
+
+    config: AgentConfig
+    task: Task
+    key: KeyPair
+    journal: Journal
+    blocks: JournalBlocks
+    objects: Objects
+    progress: Progress
+
+    async def prepare(self) -> None:
+        """Makes or loads the proof system's keys before the first round."""
+        with self._timed(Round(0), "prepare"):
+            await child.run(
+                proof_jobs.prepare, self._backend, limits=self._limits(3600), progress=self.progress
+            )
+
+    async def train(self, joined: Announcement) -> on.Event:
+        """Trains from the round's model and commits to the result."""
+        start = decode_global_model(self.task.model.shape, await self.objects.fetch(joined.model))
+        seed = self.config.train.seed
+        seed = secrets.randbits(63) if seed is None else seed + joined.round
+        limits = self._limits(self.task.deadlines.commit)
+        with self._timed(joined.round, "train"):
+            trained = await child.run(
+                jobs.train,
+                self.task,
+                start,
+                self.config.data,
+                self.config.train,
+                seed,
+                limits=limits,
+                progress=self.progress,
+            )
+        with self._timed(joined.round, "commit"):
+            committed = await child.run(
+                jobs.commit,
+                self._backend,
+                trained,
+                self.config.task_id,
+                joined.round,
+                self.key.public_key,
+                limits=limits,
+                progress=self.progress,
+            )
+        self.journal.transition({opening_key(joined.round): encode_opening(committed.opening)})
+        proof = committed.wellformed
+        wellformed = None if proof is None else self.blocks.offer(proof)
+        return on.Trained(joined.round, committed.commitment, wellformed)
+
+    async def prove(self, proving: Proving) -> on.Event:
+        """Checks that our commitment is sealed and the batch is the pool's, then proves."""
+        joined = proving.joined
+        await self._check_sealed(proving)
+        batch = await self._batch(proving.batch)
+        opening = self._opening(joined.round)
+        shape = self.task.model.shape
+        count = count_correct(shape, opening.theta, batch.inputs, batch.labels)
+        context = submission_context(
+            self.config.task_id,
+            joined.round,
+            self.key.public_key,
+            proving.commitment,
+            proving.beacon,
+        )
+        statement = Statement(proving.commitment, batch, context, count)
+        with self._timed(joined.round, "prove"):
+            proof = await child.run(
+                proof_jobs.prove,
+                self._backend,
+                statement,
+                opening,
+                limits=self._limits(self.task.deadlines.prove),
+                progress=self.progress,
+            )
+        return on.Proved(joined.round, count, self.blocks.offer(self._proof(statement, proof)))
+
+    async def seal_opening(self, submitted: Submitted, verdicts: Cid) -> on.Event:
+        """Seals our opening to the aggregator, if we were accepted and our owner allows it."""
+        joined = submitted.joined
+        accepted = decode_object(Verdicts, await self.objects.fetch(verdicts)).accepted
+        if self.key.id not in accepted:
+            return on.GaveUp(joined.round, "our submission was not accepted")
+        if self.task.aggregation not in self.config.privacy.aggregation:
+            return on.GaveUp(
+                joined.round, f"this device does not allow aggregation {self.task.aggregation}"
+            )
+        opening = encode_opening(self._opening(joined.round))
+        sealed = seal(self.task.operator_box_key, opening)
+        return on.OpeningSealed(joined.round, self.blocks.offer(sealed))
+
+    async def check_record(self, opened: Opened, cid: Cid) -> on.Event:
+        """Checks a proposed record against the announcements we acted on."""
+        submitted = opened.submitted
+        joined = submitted.joined
+        try:
+            record = decode_object(Record, await self.objects.fetch(cid))
+            names = {*record.references, joined.roster, submitted.sealed}
+            objects = {name: await self.objects.fetch(name) for name in sorted(names)}
+            sealed = decode_object(SealedList, objects[submitted.sealed])
+            expected = Expected(
+                task_id=self.config.task_id,
+                task=self.task,
+                round=joined.round,
+                parent=joined.parent,
+                model=joined.model,
+                roster_root=decode_object(Roster, objects[joined.roster]).root,
+                sealed_root=sealed.root,
+                sealed_count=len(sealed.envelopes),
+                beacon=submitted.beacon,
+                indices=None,
+            )
+            own = jobs.OwnEntry(self.key.id, submitted.count, self._opening_taken(opened))
+            with self._timed(joined.round, "check"):
+                await child.run(
+                    jobs.check_record,
+                    self._backend,
+                    expected,
+                    record,
+                    objects,
+                    own,
+                    limits=self._limits(self.task.deadlines.record),
+                )
+        except Rejected as rejection:
+            return on.RecordChecked(joined.round, cid, rejection.reason, rejection.detail)
+        return on.RecordChecked(joined.round, cid, None, "")
+
+    async def model_after(self, record: Cid) -> bytes:
+        """The global model object that a closed round's record names."""
+        found = decode_object(Record, await self.objects.fetch(record))
+        return await self.objects.fetch(found.model_after)
+
+    def outgoing(self, send: do.Send) -> list[Outgoing]:
+        """The signed message, on its way to the aggregator."""
+        topic = topics.up(self.key.id, send.kind)
+        return [Outgoing(topic, sign(send.message, self.key))]
+
+    async def _check_sealed(self, proving: Proving) -> None:
+        joined = proving.joined
+        roster = decode_object(Roster, await self.objects.fetch(joined.roster))
+        sealed = decode_object(SealedList, await self.objects.fetch(proving.sealed)).open(roster)
+        ours = sealed.get(self.key.id)
+        if ours is None or ours.commitment != proving.commitment:
+            raise Rejected(Reason.SEAL_MISMATCH, "our commitment is not in the sealed list")
+
+    async def _batch(self, cid: Cid) -> Batch:
+        data, pool = await self.objects.fetch(cid), self.task.pool
+        indices = [each.sample.index for each in decode_object(Reveal, data).samples]
+        if len(set(indices)) != self.task.batch_size:
+            raise Rejected(Reason.DRAW_MISMATCH, "the batch repeats samples or has another size")
+        return check_reveal(data, self.task.model.shape, pool.root, pool.size, indices)
+
+    def _proof(self, statement: Statement, proof: bytes) -> bytes:
+        return encode(
+            ProofObject(
+                self.task.proof_system,
+                commitment_digest(statement.commitment),
+                statement.batch.digest,
+                statement.context,
+                statement.count,
+                proof,
+            )
+        )
+
+    def _opening(self, round_number: Round) -> ModelOpening:
+        data = self.journal.get(opening_key(round_number))
+        if data is None:
+            raise Rejected(Reason.OPENING_MISSING, "the opening of this round is gone")
+        return decode_opening(self.task.model.shape, data)
+
+    def _opening_taken(self, opened: Opened) -> bool:
+        """Whether the aggregator has given us a receipt for our opening."""
+        name = envelope_digest(sign(opening_message(opened), self.key)).hex()
+        receipts = (receipt for receipt in self.journal.events(RECEIPT) if receipt.key == name)
+        return any(decode(Receipt, r.value, limit=1024).reason is None for r in receipts)
+
+    @property
+    def _backend(self) -> Backend:
+        return self.task.backend(cache_dir(self.config))
+
+    def _limits(self, wall_seconds: float) -> child.Limits:
+        return self.config.limits.of(wall_seconds)
+
+    @contextmanager
+    def _timed(self, round_number: Round, what: str) -> Iterator[None]:
+        """Notes when a step began and ended, for reports."""
+        began = time.time()
+        yield
+        span = json.dumps([began, time.time()])
+        self.journal.note(TIMING, f"{round_number}/{what}/{began:.3f}", span.encode())

@@ -1,0 +1,242 @@
+"""Carries out what the round machine decides, on the aggregator.
+
+Order for every event: objects are in the content store, the transition and its outgoing
+messages are on disk, then its other effects begin. Rounds follow one another until the
+task has had them all.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias, get_args
+
+from zkpot.cid import Cid
+from zkpot.ids import Round, device_text
+from zkpot.journal import Outgoing
+from zkpot.record import Roster, decode_object
+from zkpot.verify import ProofTerms, RoundTerms
+from zkpot.wire import topics
+from zkpot.wire.codec import decode_tagged, encode, encode_tagged
+from zkpot.wire.envelope import sign
+from zkpot.wire.messages import RecordProposal
+from zkpot.wire.topics import Kind
+from zkpot_aggregator.content.base import get_object, put_object
+from zkpot_aggregator.round import effects as do
+from zkpot_aggregator.round import events as on
+from zkpot_aggregator.round import machine
+from zkpot_aggregator.round import states as at
+from zkpot_aggregator.work import TIMING, Worker
+
+_logger = logging.getLogger(__name__)
+
+STATE_KEY = "state"
+REJECTION = "rejection"
+"""Journal events: every rejected message, once."""
+
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task whose failure ends the service, like `TaskGroup.create_task`."""
+
+
+class Driver:
+    """The aggregator's rounds, from its journal; `apply` feeds the current one."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        roster: Roster,
+        spawn: Spawn,
+        on_state: Callable[[at.State], None],
+    ) -> None:
+        self._worker = worker
+        self._roster = roster
+        self._spawn = spawn
+        self._on_state = on_state
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._since = time.time()
+        self._announced: Outgoing | None = None
+        self._terms: RoundTerms | None = None
+        self.finished = asyncio.Event()
+        stored = worker.journal.get(STATE_KEY)
+        self.state: at.State | None = (
+            None if stored is None else decode_tagged(get_args(at.State), stored)
+        )
+
+    async def start(self) -> None:
+        """Goes on where the last process stopped, or opens the first round."""
+        if self.state is None or isinstance(self.state, at.Ended):
+            await self._next_round()
+            return
+        self._terms = self._terms_of(self.state.start)
+        _logger.info("resuming: %s, round %d", *_describe(self.state))
+        self._carry_out(machine.resume(self._terms, self.state))
+
+    def announcement(self) -> list[Outgoing]:
+        """The latest announcement, published again whenever the link comes back."""
+        return [] if self._announced is None else [self._announced]
+
+    def apply(self, event: on.Event) -> None:
+        """One event: decide, write, then act."""
+        before = self.state
+        if before is None or self._terms is None:
+            return
+        step = machine.step(self._terms, before, event)
+        if step.state == before and not step.effects:
+            return
+        self._enter(step)
+
+    def _enter(self, step: machine.Step) -> None:
+        worker, before = self._worker, self.state
+        outgoing: list[Outgoing] = []
+        for effect in step.effects:
+            match effect:
+                case do.StoreObject(data, references):
+                    put_object(worker.content, data, references)
+                case do.Announce(announcement):
+                    topic = topics.task_round(announcement.task)
+                    payload = sign(announcement, worker.key)
+                    self._announced = Outgoing(topic, payload, retain=True, replaces=topic)
+                    outgoing.append(self._announced)
+                case do.Send(device, message):
+                    kind = Kind.RECORD if isinstance(message, RecordProposal) else Kind.RECEIPT
+                    topic = topics.down(device, kind)
+                    outgoing.append(Outgoing(topic, sign(message, worker.key)))
+        worker.journal.transition({STATE_KEY: encode_tagged(step.state)}, outgoing)
+        self.state = step.state
+        if type(step.state) is not type(before):
+            self._note_time(before)
+            _logger.info("%s, round %d", *_describe(step.state))
+            self._on_state(step.state)
+        self._carry_out(step.effects)
+        if isinstance(step.state, at.Ended):
+            self._begin(self._next_round())
+
+    def _carry_out(self, effects: tuple[do.Effect, ...]) -> None:
+        worker, terms, state = self._worker, self._terms, self.state
+        assert terms is not None
+        for effect in effects:
+            match effect:
+                case do.LogRejection():
+                    self._log_rejection(effect)
+                case do.StartTimer(timer, seconds):
+                    self._begin(self._timer(terms.round, timer, seconds))
+                case do.OpenOnChain():
+                    self._work(worker.open_round(terms))
+                case do.CheckCommitment(envelope):
+                    self._work(worker.check_commitment(terms, envelope))
+                case do.SealOnChain(root, count):
+                    self._work(worker.seal(terms, root, count))
+                case do.DrawOnChain(draw_height):
+                    self._work(worker.draw(terms, draw_height))
+                case do.RevealBatch(beacon):
+                    self._work(worker.reveal(terms, self._start.model, beacon))
+                case do.CheckSubmission(envelope):
+                    self._work(worker.check_submission(self._proof_terms(), envelope))
+                case do.CheckOpening(envelope):
+                    self._check_opening(envelope)
+                case do.SumModels() if isinstance(state, at.Summing):
+                    self._work(worker.sum(terms, state))
+                case do.CloseOnChain(record, signature, total):
+                    self._work(worker.close(terms, record, signature, total))
+                case do.FailOnChain(failure):
+                    self._work(worker.fail(terms, failure))
+                case _:
+                    pass
+
+    # --- rounds -----------------------------------------------------------------------------
+
+    async def _next_round(self) -> None:
+        worker, task = self._worker, self._worker.handle.task
+        view = await worker.chain.read(lambda ledger: ledger.task(worker.handle.id))
+        if self.state is None:
+            number, model = Round(1), task.genesis
+        else:
+            number, model = Round(self._start.round + 1), self._model_after(self.state)
+        self._stop_tasks()
+        worker.intake.clear()
+        if number > task.rounds:
+            self.finished.set()
+            return
+        roster = put_object(worker.content, encode(self._roster))
+        start = at.Start(worker.handle.id, number, view.head, model, roster)
+        self._terms = self._terms_of(start)
+        self._enter(machine.begin(start))
+
+    def _model_after(self, state: at.State) -> Cid:
+        assert isinstance(state, at.Ended)
+        return state.model_after
+
+    def _terms_of(self, start: at.Start) -> RoundTerms:
+        roster = decode_object(Roster, get_object(self._worker.content, start.roster))
+        handle = self._worker.handle
+        return RoundTerms(handle.id, handle.task, start.round, start.parent, roster)
+
+    @property
+    def _start(self) -> at.Start:
+        assert self.state is not None
+        return self.state.start
+
+    def _proof_terms(self) -> ProofTerms:
+        state, terms, worker = self.state, self._terms, self._worker
+        assert terms is not None
+        assert isinstance(state, at.Proving)
+        return ProofTerms(
+            terms,
+            worker.sealed(terms, state.sealed.cid),
+            state.drawn.beacon,
+            worker.batch(state.drawn.batch),
+            state.drawn.threshold,
+        )
+
+    def _check_opening(self, envelope: bytes) -> None:
+        state, terms, worker = self.state, self._terms, self._worker
+        assert terms is not None
+        assert isinstance(state, at.Aggregating)
+        device = next(signed.device for signed in state.checking if signed.envelope == envelope)
+        commitment = worker.sealed(terms, state.sealed.cid)[device].commitment
+        self._work(worker.check_opening(commitment, terms, envelope))
+
+    # --- tasks ------------------------------------------------------------------------------
+
+    def _work(self, work: Coroutine[Any, Any, on.Event]) -> None:
+        async def carry_on() -> None:
+            self.apply(await work)
+
+        self._begin(carry_on())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._spawn(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _timer(self, number: Round, timer: str, seconds: int) -> None:
+        await asyncio.sleep(seconds)
+        if self._terms is not None and self._terms.round == number:
+            self.apply(on.DeadlinePassed(timer))
+
+    def _stop_tasks(self) -> None:
+        """Ends timers and checks that a finished round has left behind."""
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+
+    def _log_rejection(self, effect: do.LogRejection) -> None:
+        device = "" if effect.device is None else device_text(effect.device)
+        assert self._terms is not None
+        key = f"{self._terms.round}/{device}/{effect.code}/{effect.envelope.hex()}"
+        value = json.dumps({"device": device, "code": effect.code, "detail": effect.detail})
+        if self._worker.journal.note(REJECTION, key, value.encode()):
+            _logger.warning("rejected %s from %s: %s", effect.code, device or "?", effect.detail)
+
+    def _note_time(self, left: at.State | None) -> None:
+        now = time.time()
+        if left is not None:
+            name = type(left).__name__.lower()
+            span = json.dumps([self._since, now])
+            key = f"{left.start.round}/phase-{name}/{now:.6f}"
+            self._worker.journal.note(TIMING, key, span.encode())
+        self._since = now
+
+
+def _describe(state: at.State) -> tuple[str, int]:
+    return type(state).__name__.lower(), state.start.round

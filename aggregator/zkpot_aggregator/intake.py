@@ -1,0 +1,37 @@
+"""What devices send before it is judged: kept apart from the content store.
+
+Proofs move to the content store once they are judged; sealed openings never do. The whole
+intake is dropped when the round ends.
+"""
+
+import shutil
+from pathlib import Path
+
+from zkpot.cid import Cid
+from zkpot.errors import Rejected
+from zkpot_aggregator.content.base import ContentStore
+from zkpot_aggregator.content.directory import DirectoryStore
+
+
+class Intake:
+    """A `BlockStore` over the content store: reads from both, writes to the intake."""
+
+    def __init__(self, folder: Path, content: ContentStore) -> None:
+        self._folder = folder
+        self._store = DirectoryStore(folder)
+        self._content = content
+
+    def get(self, cid: Cid) -> bytes:
+        """See `BlockStore.get`."""
+        try:
+            return self._content.get(cid)
+        except Rejected:
+            return self._store.get(cid)
+
+    def put(self, cid: Cid, block: bytes, /) -> None:
+        """See `BlockStore.put`."""
+        self._store.put(cid, block)
+
+    def clear(self) -> None:
+        """Drops everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,277 @@
+"""Builds the aggregator's objects and runs them; the one place where they are connected."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient, reason_text
+from zkpot.ids import device_text
+from zkpot.journal import Journal, Outgoing
+from zkpot.keys import load_key_file
+from zkpot.link import BrokerSettings, Incoming
+from zkpot.link.blocks import BlockExchange
+from zkpot.link.mqtt import MqttLink
+from zkpot.proof import child
+from zkpot.proof import jobs as proof_jobs
+from zkpot.proof.system import Progress
+from zkpot.record import Roster, RosterEntry
+from zkpot.wire import topics
+from zkpot.wire.envelope import envelope_digest, open_envelope
+from zkpot.wire.messages import Block, Want
+from zkpot_aggregator import verifying
+from zkpot_aggregator.chain import Chain
+from zkpot_aggregator.config import AggregatorConfig, BrokerKind
+from zkpot_aggregator.content.directory import DirectoryStore
+from zkpot_aggregator.driver import REJECTION, Driver
+from zkpot_aggregator.embedded.access import Account
+from zkpot_aggregator.embedded.broker import EmbeddedBroker
+from zkpot_aggregator.intake import Intake
+from zkpot_aggregator.ledger.embedded import EmbeddedLedger
+from zkpot_aggregator.round import events as on
+from zkpot_aggregator.round import states as at
+from zkpot_aggregator.task_data import load_task_data
+from zkpot_aggregator.task_setup import TaskHandle, ensure_task
+from zkpot_aggregator.work import Worker
+
+_logger = logging.getLogger(__name__)
+
+MAX_BROKER_PASSWORD = 1024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies below the state directory."""
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """The aggregator's own state."""
+        return self.root / "journal.sqlite"
+
+    @property
+    def chain(self) -> Path:
+        """The embedded ledger."""
+        return self.root / "chain"
+
+    @property
+    def content(self) -> Path:
+        """The content store."""
+        return self.root / "content"
+
+    @property
+    def intake(self) -> Path:
+        """What devices sent and nobody judged yet."""
+        return self.root / "intake"
+
+    @property
+    def pool(self) -> Path:
+        """The publisher's secret test pool."""
+        return self.root / "pool.cbor"
+
+    @property
+    def broker(self) -> Path:
+        """The embedded broker's password file."""
+        return self.root / "broker"
+
+    @property
+    def task(self) -> Path:
+        """The task's id, for whoever audits this directory."""
+        return self.root / "task"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The aggregator listens; devices may come."""
+
+    task: TaskHandle
+    operator_key: bytes
+    broker: BrokerSettings
+
+
+class AggregatorService:
+    """One aggregator with one task."""
+
+    def __init__(
+        self,
+        config: AggregatorConfig,
+        *,
+        on_ready: Callable[[Ready], None] = lambda _ready: None,
+        on_state: Callable[[at.State], None] = lambda _state: None,
+        progress: Progress = lambda _what, _fraction: None,
+    ) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._on_state = on_state
+        self._progress = progress
+        self._key = load_key_file(config.key_file)
+        self._layout = Layout(config.state_dir)
+        entries = [RosterEntry(bytes.fromhex(d.public_key), d.owner) for d in config.devices]
+        try:
+            self._roster = Roster.of(entries)
+        except Rejected as rejection:
+            raise Fatal(ExitCode.CONFIG, f"devices: {rejection.detail}") from rejection
+        self._driver: Driver | None = None
+        self._exchange: BlockExchange | None = None
+
+    async def run(self) -> None:
+        """Runs the task's rounds; returns after the last, raises `Fatal` if it cannot go on."""
+        config, layout = self._config, self._layout
+        with contextlib.ExitStack() as stack:
+            journal = stack.enter_context(Journal.open(layout.journal))
+            ledger = stack.enter_context(EmbeddedLedger.open(layout.chain))
+            content = DirectoryStore(layout.content)
+            data = load_task_data(
+                config.task.dataset, config.task.dataset_parameters, config.state_dir
+            )
+            handle = await asyncio.to_thread(
+                ensure_task, config.task, data, layout.pool, self._key, journal, content, ledger
+            )
+            layout.task.write_text(handle.id.hex() + "\n")
+            backend = handle.task.backend(config.cache_dir or layout.root / "cache")
+            await child.run(proof_jobs.prepare, backend, progress=self._progress)
+            verifier = verifying.Verifier(config.verify_workers)
+            stack.callback(verifier.stop)
+            await verifier.run(verifying.warm_up, backend)
+            chain = Chain(ledger, journal)
+            stack.callback(chain.stop)
+            settings = self._broker(stack)
+            intake = Intake(layout.intake, content)
+            link = MqttLink(
+                settings,
+                client_id=device_text(self._key.id),
+                journal=journal,
+                subscriptions=topics.aggregator_subscriptions(),
+                births=self._births,
+            )
+            exchange = BlockExchange(
+                link,
+                key=self._key,
+                store=intake,
+                address=topics.down,
+                may_serve=lambda _peer, cid: content.has(cid),
+            )
+            self._exchange = exchange
+            worker = Worker(
+                handle,
+                self._key,
+                journal,
+                chain,
+                content,
+                intake,
+                exchange,
+                verifier,
+                backend.cache_dir,
+            )
+            await self._serve(link, exchange, worker, Ready(handle, self._key.public_key, settings))
+
+    async def _serve(
+        self, link: MqttLink, exchange: BlockExchange, worker: Worker, ready: Ready
+    ) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                driver = Driver(worker, self._roster, group.create_task, self._on_state)
+                running = [
+                    group.create_task(link.run()),
+                    group.create_task(exchange.run()),
+                    group.create_task(self._receive_all(link, worker)),
+                ]
+                await link.ready()
+                self._on_ready(ready)
+                self._driver = driver
+                await driver.start()
+                await driver.finished.wait()
+                await link.stop()
+                for task in running:
+                    task.cancel()
+        except* Fatal as fatals:
+            raise fatals.exceptions[0] from None
+        finally:
+            with contextlib.suppress(Transient):
+                await link.stop()
+
+    def _broker(self, stack: contextlib.ExitStack) -> BrokerSettings:
+        if self._config.broker.kind is BrokerKind.EXTERNAL:
+            assert self._config.broker.settings is not None
+            return self._config.broker.settings
+        password_file = self._layout.broker / "aggregator-password"
+        accounts = [
+            Account(self._key.id, _password(password_file, create=True), is_aggregator=True),
+            *(
+                Account(entry.device, _password(config.password_file))
+                for entry, config in zip(
+                    (RosterEntry(bytes.fromhex(d.public_key), "") for d in self._config.devices),
+                    self._config.devices,
+                    strict=True,
+                )
+            ),
+        ]
+        broker = stack.enter_context(EmbeddedBroker(self._layout.broker, accounts))
+        return BrokerSettings(
+            broker.host,
+            broker.port,
+            username=device_text(self._key.id),
+            password_file=password_file,
+        )
+
+    async def _receive_all(self, link: MqttLink, worker: Worker) -> None:
+        async for incoming in link.incoming():
+            try:
+                self._receive(incoming)
+            except Rejected as rejection:
+                self._note_rejection(worker.journal, incoming, rejection)
+
+    def _receive(self, incoming: Incoming) -> None:
+        topic = topics.parse_device_topic(incoming.topic)
+        driver, exchange = self._driver, self._exchange
+        if driver is None or exchange is None or not incoming.payload:
+            return
+        match topic.channel:
+            case "up/commitment":
+                driver.apply(on.CommitmentReceived(incoming.payload))
+            case "up/submission":
+                driver.apply(on.SubmissionReceived(incoming.payload))
+            case "up/opening":
+                driver.apply(on.OpeningReceived(incoming.payload))
+            case "up/record":
+                driver.apply(on.RecordAnswered(incoming.payload))
+            case "up/want" | "up/block":
+                opened = open_envelope(incoming.payload, self._roster.public_keys)
+                if isinstance(opened.message, Want | Block):
+                    exchange.receive(opened.signer, opened.message)
+            case _:
+                open_envelope(incoming.payload, self._roster.public_keys)
+
+    def _note_rejection(self, journal: Journal, incoming: Incoming, rejection: Rejected) -> None:
+        name = envelope_digest(incoming.payload).hex()
+        code = reason_text(rejection.reason)
+        if journal.note(REJECTION + "-other", f"{incoming.topic}/{code}/{name}"):
+            _logger.warning("rejected a message on %s: %s", incoming.topic, rejection)
+
+    def _births(self) -> list[Outgoing]:
+        if self._exchange is not None:
+            self._exchange.reconnected()
+        return [] if self._driver is None else self._driver.announcement()
+
+
+def _password(path: Path | None, *, create: bool = False) -> str:
+    if path is None:
+        raise Fatal(ExitCode.CONFIG, "the embedded broker needs a password_file per device")
+    if create and not path.exists():
+        make_password(path)
+    try:
+        return path.read_text().strip()[:MAX_BROKER_PASSWORD]
+    except OSError as error:
+        raise Fatal(ExitCode.CREDENTIALS, f"cannot read {path}: {error}") from error
+
+
+def make_password(path: Path) -> None:
+    """Writes a fresh random password, mode 0600."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(16) + "\n")

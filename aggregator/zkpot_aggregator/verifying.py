@@ -1,0 +1,124 @@
+"""Verification in worker processes, so that no proof can hurt the aggregator's own.
+
+Jobs are idempotent and return a verdict instead of raising, so that any Executor can run
+them. A worker keeps the proof system it has loaded.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing import get_context
+from typing import TypeAlias, TypeVar, TypeVarTuple
+
+from zkpot.cid import Cid
+from zkpot.errors import Reason, Rejected
+from zkpot.model import check_bounds
+from zkpot.proof.jobs import Backend
+from zkpot.proof.system import ModelOpening, ProofSystem
+from zkpot.verify import ProofTerms, RoundTerms, verify_commitment, verify_submission
+
+_logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+Verdict: TypeAlias = tuple[Reason | None, str]
+"""No reason means valid."""
+
+
+class Verifier:
+    """Runs verification jobs on `workers` processes, replacing those that die."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._executor = self._start()
+
+    async def run(self, job: Callable[[*Ts], R], *args: *Ts) -> R:
+        """The result of `job(*args)`.
+
+        A worker that dies is replaced and the job tried once more on a fresh one; if that dies
+        too, the input is what kills it: `Rejected` (PROOF_INVALID).
+        """
+        for _ in range(2):
+            executor = self._executor
+            try:
+                return await asyncio.get_running_loop().run_in_executor(executor, job, *args)
+            except BrokenProcessPool:
+                _logger.warning("a verification worker died")
+                if self._executor is executor:
+                    executor.shutdown(wait=False)
+                    self._executor = self._start()
+        raise Rejected(Reason.PROOF_INVALID, "the verifier died of it twice")
+
+    def stop(self) -> None:
+        """Ends the workers."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> Executor:
+        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+
+
+@cache
+def _system(backend: Backend) -> ProofSystem:
+    system = backend.load()
+    system.prepare(lambda _what, _fraction: None)
+    return system
+
+
+def warm_up(backend: Backend) -> None:
+    """Loads the proof system in a worker before it is needed."""
+    _system(backend)
+
+
+def judge_commitment(
+    backend: Backend, terms: RoundTerms, envelope: bytes, objects: Mapping[Cid, bytes]
+) -> Verdict:
+    """`zkpot.verify.verify_commitment` as a job."""
+    try:
+        verify_commitment(terms, envelope, objects.__getitem__, _system(backend))
+    except Rejected as rejection:
+        return rejection.reason, rejection.detail
+    return None, ""
+
+
+def judge_submission(
+    backend: Backend, terms: ProofTerms, envelope: bytes, objects: Mapping[Cid, bytes]
+) -> Verdict:
+    """`zkpot.verify.verify_submission` as a job."""
+    try:
+        verify_submission(terms, envelope, objects.__getitem__, (), _system(backend))
+    except Rejected as rejection:
+        return rejection.reason, rejection.detail
+    return None, ""
+
+
+def judge_opening(backend: Backend, commitment: bytes, opening: ModelOpening) -> Verdict:
+    """A plain opening: every parameter in range, and it opens the commitment."""
+    try:
+        check_bounds(backend.shape, opening.theta)
+        _system(backend).commitments.check_opening(commitment, opening)
+    except Rejected as rejection:
+        return rejection.reason, rejection.detail
+    return None, ""
+
+
+def sum_openings(
+    backend: Backend,
+    commitments: tuple[bytes, ...],
+    openings: tuple[ModelOpening, ...],
+    weights: tuple[int, ...],
+) -> ModelOpening:
+    """The opening of the weighted sum, checked against the sum of the commitments.
+
+    Raises ValueError if it does not open it, which the checks of its parts rule out.
+    """
+    scheme = _system(backend).commitments
+    total = scheme.add_openings(openings, weights)
+    try:
+        scheme.check_opening(scheme.add(commitments, weights), total)
+    except Rejected as rejection:
+        raise ValueError(f"the sum does not open: {rejection}") from rejection
+    return total
