@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 
 from zkpot.errors import Rejected
-from zkpot_aggregator.independent.encoding import Proof, parse_commitment, parse_proof
-from zkpot_aggregator.independent.layout import wellformed_sizes
+from zkpot_aggregator.independent.encoding import Proof
 from zkpot_aggregator.independent.multilinear import ORDER
 from zkpot_aggregator.independent.opening import check_opening, draw_challenges
 from zkpot_aggregator.independent.reduction import reduce_claims
-from zkpot_aggregator.independent.replay import Replay
-from zkpot_aggregator.independent.shape import checked_shape
-from zkpot_aggregator.independent.transcript import Transcript
-from zkpot_aggregator.independent.wellformed import replay_wellformed
-
-pytestmark = pytest.mark.prover
+from zkpot_aggregator.independent.statement import checked_statement, replayed_wellformed
 
 
 def test_the_parts_accept_an_honest_proof(honest: Any) -> None:
@@ -73,31 +67,13 @@ def test_a_forgotten_constraint_is_seen(honest: Any) -> None:
 
 
 def check(honest: Any, spoil: Any, *, forgotten_constraint: bool = False) -> None:
-    """`verify_wellformed` from the transcript on, over challenges of its own label."""
-    shape = checked_shape(*honest.case.shape)
-    sizes = wellformed_sizes(shape)
-    rows = parse_commitment(honest.commitment, shape.commitment_rows)
-    proof = parse_proof(honest.wellformed, sizes)
-    transcript = Transcript(b"zkpot/sumcheck/v1/wellformed")
-    for label, value in (
-        (b"layers", shape.layers),
-        (b"bias-bits", shape.bias_bits),
-        (b"log-columns", shape.log_columns),
-        (b"folds", shape.folds),
-        *((b"dim", dim) for dim in shape.dims),
-        (b"rows", len(rows)),
-    ):
-        transcript.append(label, value.to_bytes(8, "little"))
-    for row in rows:
-        transcript.append(b"C", row.encoding)
-    transcript.append(b"context", honest.context)
-    for row in proof.rows:
-        transcript.append(b"aux", row.encoding)
-    transcript.append(b"pads", proof.pads.encoding)
-    replay = Replay(shape.columns, sizes, transcript, proof.messages)
-    replay_wellformed(shape, replay)
+    statement = checked_statement(
+        *honest.shape, commitment=honest.commitment, context=honest.context
+    )
+    replayed = replayed_wellformed(statement, honest.wellformed)
+    replay = replayed.replay
     if forgotten_constraint:
         replay.constraints.pop()
     reduction = reduce_claims(replay)
-    challenges = draw_challenges(proof, transcript)
-    check_opening(spoil(proof), [*proof.rows, *rows], replay, reduction, challenges)
+    challenges = draw_challenges(replayed.proof, replay.transcript)
+    check_opening(spoil(replayed.proof), replayed.rows, replay, reduction, challenges)

@@ -14,8 +14,6 @@ from zkpot_aggregator.independent.multilinear import ORDER
 from zkpot_aggregator.independent.ristretto import decode, encode
 from zkpot_aggregator.independent.shape import checked_shape
 
-pytestmark = pytest.mark.prover
-
 CASES = {
     "one-layer": ((4, 3), (), 3, 5),
     "smallest": ((1, 1), (), 0, 1),
@@ -37,22 +35,23 @@ CASES = {
 SECTIONS = ["rows", "pads", "messages", "deltas", "sigmas", "z2", "blinds", "crosses", "z1"]
 
 
+@pytest.mark.prover
 @pytest.mark.parametrize("name", CASES)
 def test_honest_proofs(name: str, make_honest: Any) -> None:
     made = make_honest(*CASES[name])
-    verify_wellformed(*made.case.shape, **made.wellformed_arguments)
-    verify(*made.case.shape, **made.accuracy_arguments)
+    verify_wellformed(*made.shape, **made.wellformed_arguments)
+    verify(*made.shape, **made.accuracy_arguments)
 
 
 def refuse(honest: Any, reason: Reason = Reason.PROOF_INVALID, **changes: Any) -> None:
     with pytest.raises(Rejected) as rejection:
-        verify(*honest.case.shape, **(honest.accuracy_arguments | changes))
+        verify(*honest.shape, **(honest.accuracy_arguments | changes))
     assert rejection.value.reason is reason
 
 
 def refuse_wellformed(honest: Any, reason: Reason, **changes: Any) -> None:
     with pytest.raises(Rejected) as rejection:
-        verify_wellformed(*honest.case.shape, **(honest.wellformed_arguments | changes))
+        verify_wellformed(*honest.shape, **(honest.wellformed_arguments | changes))
     assert rejection.value.reason is reason
 
 
@@ -86,30 +85,31 @@ def test_other_inputs(honest: Any) -> None:
 
 def test_other_label(honest: Any) -> None:
     labels = bytearray(honest.labels)
-    labels[0] = (labels[0] + 1) % 3
+    labels[0] = (labels[0] + 1) % 4
     refuse(honest, labels=bytes(labels))
 
 
 def test_swapped_samples(honest: Any) -> None:
-    inputs = honest.inputs[5:] + honest.inputs[:5]
+    inputs = honest.inputs[9:] + honest.inputs[:9]
     refuse(honest, inputs=inputs, labels=honest.labels[1:] + honest.labels[:1])
 
 
 def test_batches_that_no_statement_has(honest: Any) -> None:
     refuse(honest, labels=b"", inputs=b"")
-    refuse(honest, labels=b"\x03" * 7)
+    refuse(honest, labels=b"\x04" * 7)
     refuse(honest, inputs=honest.inputs[:-1])
     refuse(honest, inputs=honest.inputs + b"\0")
 
 
-def test_smaller_batch_has_other_lengths(make_honest: Any) -> None:
-    made = make_honest((3, 2), (), 2, 130)
-    small = {"labels": made.labels[:100], "inputs": made.inputs[:300], "count": 0}
-    refuse(made, Reason.PROOF_MALFORMED, **small)
+def test_batch_of_another_size(honest: Any, full_row: Any) -> None:
+    less = {"labels": honest.labels[:-1], "inputs": honest.inputs[:-9]}
+    refuse(honest, **less)
+    less = {"labels": full_row.labels[:32], "inputs": full_row.inputs[:96], "count": 0}
+    refuse(full_row, Reason.PROOF_MALFORMED, **less)
 
 
 @pytest.mark.parametrize(
-    "shape", [((5, 3, 3), (2,), 5), ((5, 3, 4), (3,), 5), ((5, 3, 3), (3,), 6)]
+    "shape", [((9, 6, 4), (4,), 10), ((9, 6, 5), (5,), 10), ((9, 6, 4), (5,), 9)]
 )
 def test_other_shape(honest: Any, shape: tuple[Any, ...]) -> None:
     with pytest.raises(Rejected):
@@ -117,7 +117,7 @@ def test_other_shape(honest: Any, shape: tuple[Any, ...]) -> None:
 
 
 def test_wellformedness_does_not_depend_on_shifts(honest: Any) -> None:
-    verify_wellformed((5, 3, 3), (2,), 5, **honest.wellformed_arguments)
+    verify_wellformed((9, 6, 4), (4,), 10, **honest.wellformed_arguments)
 
 
 def test_proofs_are_not_interchangeable(honest: Any) -> None:
@@ -173,9 +173,9 @@ def replaced(proof: bytes, index: int, unit: bytes) -> bytes:
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("end", ["first", "last"])
 def test_flipped_element(honest: Any, section: str, end: str) -> None:
-    shape = checked_shape(*honest.case.shape)
+    shape = checked_shape(*honest.shape)
     for proof, sizes, wellformed in (
-        (honest.accuracy, accuracy_sizes(shape, honest.case.samples), False),
+        (honest.accuracy, accuracy_sizes(shape, len(honest.labels)), False),
         (honest.wellformed, wellformed_sizes(shape), True),
     ):
         start, stop = spans(sizes)[section]
@@ -190,8 +190,8 @@ def test_flipped_element(honest: Any, section: str, end: str) -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_unit_that_is_not_canonical(honest: Any, section: str) -> None:
-    shape = checked_shape(*honest.case.shape)
-    start, stop = spans(accuracy_sizes(shape, honest.case.samples))[section]
+    shape = checked_shape(*honest.shape)
+    start, stop = spans(accuracy_sizes(shape, len(honest.labels)))[section]
     index = random.Random(section).randrange(start, stop)
     unit = honest.accuracy[32 * index : 32 * index + 32]
     number = int.from_bytes(unit, "little")
@@ -207,7 +207,7 @@ def test_garbage_of_the_right_length(honest: Any) -> None:
     for fill in (bytes, random_.randbytes, lambda size: b"\xff" * size):
         proof = fill(len(honest.accuracy))
         with pytest.raises(Rejected):
-            verify(*honest.case.shape, **(honest.accuracy_arguments | {"proof": proof}))
+            verify(*honest.shape, **(honest.accuracy_arguments | {"proof": proof}))
 
 
 def test_proof_of_zeros_is_refused_by_an_equation(honest: Any) -> None:

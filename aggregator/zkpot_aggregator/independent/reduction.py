@@ -47,4 +47,6 @@ def reduce_claims(replay: Replay) -> Reduction:
     chi = transcript.challenge()
     for weight, constraint in zip(powers(chi), replay.constraints, strict=False):
         terms.append((weight * chi, constraint))
+    expected = (replay.sizes.messages, replay.sizes.products)
+    assert (replay.sent, len(replay.products)) == expected, "section 11 counts them all"
     return Reduction(row_to_coefficient, weights, combine(terms), transcript.challenge())
