@@ -64,9 +64,7 @@ def random_theta(
     return rng.integers(low, high, shape.parameters).astype(np.int64)
 
 
-def random_batch(
-    shape: Shape, size: int, rng: np.random.Generator, largest: int = 255
-) -> Batch:
+def random_batch(shape: Shape, size: int, rng: np.random.Generator, largest: int = 255) -> Batch:
     inputs = rng.integers(0, largest + 1, (size, shape.features)).astype(np.uint8)
     return Batch(inputs, rng.integers(0, shape.classes, size).astype(np.uint8))
 

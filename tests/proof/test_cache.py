@@ -98,16 +98,14 @@ def test_a_torn_entry_of_a_killed_process_is_swept(tmp_path: Path) -> None:
     assert not torn.exists()
 
 
-def test_concurrent_processes_make_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_processes_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     jobs = importlib.import_module("child_jobs")
     log = tmp_path / "log"
 
     async def both() -> list[bytes]:
         runs = [child.run(jobs.make_entry, tmp_path / "cache", log) for _ in range(3)]
-        return await asyncio.gather(*runs)
+        return list(await asyncio.gather(*runs))
 
     assert asyncio.run(both()) == [b"costly"] * 3
     assert log.read_text() == "made\n"

@@ -34,9 +34,7 @@ def test_result_and_progress_come_back(jobs: Any) -> None:
     assert seen == [("adding", 0.5)]
 
 
-def test_environment_is_chosen_and_limits_apply(
-    jobs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_is_chosen_and_limits_apply(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_PASSWORD", "geheim")
     limits = Limits(cores=1, nice=3)
     environment, argv, processors, nice = run(jobs.environment, limits=limits)
@@ -57,7 +55,7 @@ def test_own_errors_come_back_as_themselves(jobs: Any) -> None:
         run(jobs.reject)
     assert rejected.value.reason is Reason.POOL_EXHAUSTED
     assert rejected.value.detail == "no samples: left"
-    with pytest.raises(ProvingFailed, match="^unsatisfied: not true: really$"):
+    with pytest.raises(ProvingFailed, match=r"^unsatisfied: not true: really$"):
         run(jobs.fail)
 
 

@@ -69,7 +69,8 @@ def test_ezkl_ignores_bytes_behind_a_proof(system: EzklSystem, case: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("widths", "batch_size"), [((2, 2), 1), ((3, 4), 4), ((2, 3, 3, 3), 4), ((30, 16, 2), 24)]
+    ("widths", "batch_size"),
+    [((2, 2), 2), ((1, 1, 2), 3), ((3, 4), 4), ((2, 3, 3, 3), 4), ((30, 16, 2), 24)],
 )
 def test_every_shape_has_the_same_proof_length(
     widths: tuple[int, ...],
@@ -108,9 +109,7 @@ def test_verification_keys_are_reproducible(
     assert set(digests) == {own}
 
 
-def test_the_order_of_range_checks_changes_the_key(
-    system: EzklSystem, tmp_path: Path
-) -> None:
+def test_the_order_of_range_checks_changes_the_key(system: EzklSystem, tmp_path: Path) -> None:
     """Why settings are put into a canonical form: ezkl writes this list in any order."""
     ezkl = engine.ezkl_module()
     keys = system.keys.for_verifying
@@ -132,8 +131,7 @@ def test_measurements_vary_less_than_the_margin(widths: tuple[int, ...], tmp_pat
     graph = tmp_path / "circuit.onnx"
     graph.write_bytes(circuit.build(shape, batch_size))
     cells = [
-        int(layout._generate(graph, base, limbs, logrows)["total_assignments"])
-        for _ in range(25)
+        int(layout._generate(graph, base, limbs, logrows)["total_assignments"]) for _ in range(25)
     ]
     margin = 32 + layout.INNER_COLUMNS * layout.usable_rows(logrows) // 200
     assert max(cells) - min(cells) < margin

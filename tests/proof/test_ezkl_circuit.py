@@ -100,6 +100,15 @@ def test_shifts_are_refused_at_construction(proof_cache: Any) -> None:
     assert rejected.value.reason is Reason.TASK_INVALID
 
 
+@pytest.mark.parametrize(("widths", "batch_size"), [((2, 2), 1), ((2, 2), 0), ((2, 1), 4)])
+def test_single_samples_and_classes_are_refused(
+    widths: tuple[int, ...], batch_size: int, proof_cache: Any
+) -> None:
+    with pytest.raises(Rejected, match="needs 2 of each") as rejected:
+        EzklSystem(Shape(widths, (), 8), batch_size, proof_cache, "insecure-demo")
+    assert rejected.value.reason is Reason.TASK_INVALID
+
+
 def test_a_circuit_that_does_not_fit_is_refused_with_its_rows(proof_cache: Any) -> None:
     system = EzklSystem(Shape((784, 128, 10), (0,), 16), 100, proof_cache, "insecure-demo")
     with pytest.raises(Rejected, match=r"need [0-9]{6} rows") as rejected:

@@ -9,11 +9,11 @@ from zkpot.errors import Reason, Rejected
 from zkpot.proof.ezkl.backend import EzklSystem
 from zkpot.proof.ezkl.commitments import BLINDING_BYTES, EzklCommitments
 from zkpot.proof.ezkl.points import (
-    BASE_MODULUS,
     SCALAR_BYTES,
     SCALAR_MODULUS,
     read_point,
     read_scalars,
+    weighted_sum,
     write_point,
     write_scalars,
 )
@@ -103,9 +103,7 @@ def test_every_element_of_the_salt_is_bound(
     assert_refused(scheme, commitment, ModelOpening(openings[0].theta, bytes(salt)))
 
 
-def test_weights_and_items_must_fit(
-    scheme: EzklCommitments, openings: list[ModelOpening]
-) -> None:
+def test_weights_and_items_must_fit(scheme: EzklCommitments, openings: list[ModelOpening]) -> None:
     commitment = scheme.commit(openings[0])
     for commitments, weights in (([], []), ([commitment], [0]), ([commitment], [1, 1])):
         with pytest.raises(ValueError, match="weights"):
@@ -117,13 +115,12 @@ def test_weights_and_items_must_fit(
 def test_a_sum_that_is_the_identity_is_refused(
     scheme: EzklCommitments, openings: list[ModelOpening]
 ) -> None:
-    """A crafted pair: minus the first commitment, plus U."""
-    x, y = read_point(scheme.commit(openings[0]), Reason.COMMITMENT_MALFORMED, "commitment")
-    minus = write_point((x, BASE_MODULUS - y))
-    zero = write_point(scheme.zero)
+    """A crafted second commitment: U - C, so that C + (U - C) - U is the identity."""
+    first = scheme.commit(openings[0])
+    point = read_point(first, Reason.COMMITMENT_MALFORMED, "commitment")
+    crafted = write_point(weighted_sum([scheme.zero, point], [1, -1]))
     with pytest.raises(Rejected, match="identity") as rejected:
-        # C - C + U - 2U + U·(1) with weights that cancel U as well.
-        scheme.add([write_point((x, y)), minus, zero, zero], [1, 1, 1, 2])
+        scheme.add([first, crafted], [1, 1])
     assert rejected.value.reason is Reason.COMMITMENT_MALFORMED
 
 

@@ -1,9 +1,8 @@
 """Keys and SRS: what is refused, what is rebuilt, what is missing."""
 
-import builtins
 import logging
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -98,14 +97,20 @@ def test_a_planted_verification_key_is_not_used(tmp_path: Path) -> None:
     assert demo(tmp_path).keys.for_verifying.verification_key.read_bytes() == good
 
 
+@pytest.mark.parametrize("package", ["ezkl", "onnx.helper"])
 def test_a_missing_package_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(engine.importlib, "import_module", refuse)
+    monkeypatch.setitem(sys.modules, package, None)  # what import takes for "not there"
     with pytest.raises(ProvingFailed, match=r"zkpot\[ezkl\]") as failed:
         demo(tmp_path).prepare(no_progress)
     assert failed.value.obstacle is Obstacle.UNAVAILABLE
-    assert builtins.__import__ is not None
+
+
+def test_another_version_of_ezkl_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PINNED_VERSION", "23.0.6")
+    with pytest.raises(ProvingFailed, match=r"ezkl 23\.0\.5 is installed") as failed:
+        demo(tmp_path).prepare(no_progress)
+    assert failed.value.obstacle is Obstacle.UNAVAILABLE

@@ -148,9 +148,7 @@ def test_another_devices_context_is_rejected(system: EzklSystem, case: Any) -> N
     assert_rejected(system, copied, proof, Reason.CONTEXT_MISMATCH)
 
 
-def test_the_context_instance_is_compared_behind_the_prefix(
-    system: EzklSystem, case: Any
-) -> None:
+def test_the_context_instance_is_compared_behind_the_prefix(system: EzklSystem, case: Any) -> None:
     """Even with the right prefix, halo2 checks the verifier's own context and count."""
     keys = system.keys.for_verifying
     context = felt(int.from_bytes(case.statement.context, "big"))
@@ -169,9 +167,7 @@ def test_a_context_above_the_field_is_reduced(
     system: EzklSystem, case: Any, make_statement: Any
 ) -> None:
     context = b"\xff" * 32
-    statement, opening = make_statement(
-        system, case.opening.theta, case.statement.batch, context
-    )
+    statement, opening = make_statement(system, case.opening.theta, case.statement.batch, context)
     system.verify(statement, system.prove(statement, opening, no_progress))
 
 
@@ -196,9 +192,7 @@ def test_a_false_count_cannot_be_proven(system: EzklSystem, case: Any) -> None:
         assert failed.value.obstacle is Obstacle.UNSATISFIED
 
 
-def test_a_forged_witness_gives_no_proof(
-    system: EzklSystem, case: Any, tmp_path: Path
-) -> None:
+def test_a_forged_witness_gives_no_proof(system: EzklSystem, case: Any, tmp_path: Path) -> None:
     """A prover that writes its own count into the witness file gets nowhere."""
     ezkl = engine.ezkl_module()
     keys = system.keys.for_proving
@@ -222,9 +216,7 @@ def test_a_forged_witness_gives_no_proof(
     witness["outputs"][0] = [felt(4)]
     path.write_text(json.dumps(witness))
     try:
-        found = ezkl.prove(
-            str(path), str(keys.circuit), str(keys.proving_key), None, str(keys.srs)
-        )
+        found = ezkl.prove(str(path), str(keys.circuit), str(keys.proving_key), None, str(keys.srs))
     except RuntimeError:
         return
     proof = bytes.fromhex(found["proof"].removeprefix("0x"))
@@ -233,9 +225,7 @@ def test_a_forged_witness_gives_no_proof(
         assert_rejected(system, statement, proof, Reason.PROOF_INVALID)
 
 
-def test_another_opening_cannot_be_proven(
-    system: EzklSystem, case: Any, other_case: Any
-) -> None:
+def test_another_opening_cannot_be_proven(system: EzklSystem, case: Any, other_case: Any) -> None:
     with pytest.raises(ProvingFailed) as failed:
         system.prove(case.statement, other_case.opening, no_progress)
     assert failed.value.obstacle is Obstacle.UNSATISFIED
@@ -327,9 +317,7 @@ def test_proofs_are_randomised(system: EzklSystem, case: Any) -> None:
     system.verify(case.statement, again)
 
 
-def test_a_system_of_another_srs_rejects(
-    case: Any, tmp_path: Path, system: EzklSystem
-) -> None:
+def test_a_system_of_another_srs_rejects(case: Any, tmp_path: Path, system: EzklSystem) -> None:
     other = EzklSystem(system.shape, system.batch_size, tmp_path, "insecure-demo")
     with pytest.raises(Rejected):
         other.verify(case.statement, case.proof)

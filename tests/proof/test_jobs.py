@@ -107,9 +107,7 @@ def test_a_false_count_fails_in_a_child_as_itself(backend: Backend, case: Any) -
 
 
 @pytest.mark.prover
-def test_a_prover_over_its_memory_limit_is_reported_as_that(
-    backend: Backend, case: Any
-) -> None:
+def test_a_prover_over_its_memory_limit_is_reported_as_that(backend: Backend, case: Any) -> None:
     with pytest.raises(ProvingFailed) as failed:
         run(jobs.prove, backend, case.statement, case.opening, limits=Limits(memory_bytes=40 << 20))
     assert failed.value.obstacle is Obstacle.OUT_OF_MEMORY

@@ -6,8 +6,8 @@ libraries print is dropped. The child dies with its caller, with its limits, and
 task that awaits it.
 
 Memory is watched from outside, as resident memory that cannot be paged back from a file.
-RLIMIT_AS would count address space, of which the prover reserves several times what it
-uses (docs/adr), and would end it by a failed allocation that looks like any other crash.
+RLIMIT_AS would count address space, of which the prover takes 1.3 to 1.6 times what it uses
+(743 MB for 468 MB), and would end it by a failed allocation that looks like any other crash.
 """
 
 import asyncio

@@ -47,14 +47,17 @@ from zkpot.statement import Statement
 PROOF_BYTES = 8800
 """The same for every shape, because every circuit is one block of columns."""
 
+MIN_SIZE = 2
+"""Fewest samples and classes: a sum over one element leaves out a gate and 32 bytes."""
+
 
 @dataclass(frozen=True)
 class EzklSystem:
     """`ezkl/1` for one shape and batch size, with keys in `cache_dir`.
 
     `srs` is `insecure-demo` or `sha256:<64 hex digits>` (see `srs`). Raises `Rejected`
-    (TASK_INVALID) for a shape with shifts, for an unknown SRS, and from the first use of
-    the keys for a circuit that is too large.
+    (TASK_INVALID) for a shape with shifts or a single class, for an unknown SRS, and from
+    the first use of the keys for a circuit that is too large.
     """
 
     shape: Shape
@@ -64,8 +67,12 @@ class EzklSystem:
 
     def __post_init__(self) -> None:
         srs.check_name(self.srs)
-        if self.batch_size < 1:
-            raise Rejected(Reason.TASK_INVALID, f"a batch of {self.batch_size}")
+        if self.batch_size < MIN_SIZE or self.shape.classes < MIN_SIZE:
+            raise Rejected(
+                Reason.TASK_INVALID,
+                f"{self.batch_size} samples of {self.shape.classes} classes: "
+                f"ezkl/1 needs {MIN_SIZE} of each",
+            )
         if any(self.shape.shifts):
             raise Rejected(
                 Reason.TASK_INVALID,
@@ -121,6 +128,10 @@ class EzklSystem:
         batch = (felts(tensor) for tensor in batch_tensors(self.shape, statement.batch))
         inputs = [message, *batch, [_context_felt(statement.context)]]
         proof = engine.prove(self.keys.for_proving, inputs)
+        if len(proof) != PROOF_BYTES:
+            raise ProvingFailed(
+                Obstacle.CRASHED, f"ezkl's proof has {len(proof)} bytes, expected {PROOF_BYTES}"
+            )
         progress("verifying the proof", 0.95)
         try:
             self.verify(statement, proof)

@@ -5,6 +5,7 @@ they become `ProvingFailed` or, when a proof is being judged, `Rejected`.
 """
 
 import importlib
+import importlib.metadata
 import json
 import tempfile
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def optional_module(name: str) -> Any:
 def ezkl_module() -> Any:
     """Returns ezkl in the version whose behaviour this package knows."""
     module = optional_module("ezkl")
-    found = importlib.import_module("importlib.metadata").version("ezkl")
+    found = importlib.metadata.version("ezkl")
     if found != PINNED_VERSION:
         raise ProvingFailed(
             Obstacle.UNAVAILABLE,
