@@ -79,6 +79,12 @@ def honest() -> Honest:
 
 
 @pytest.fixture(scope="session")
+def one_weight() -> Honest:
+    """The smallest statement."""
+    return _read(json.loads((VECTORS / "one-weight.json").read_text()))
+
+
+@pytest.fixture(scope="session")
 def full_row() -> Honest:
     """One layer, with as many samples as a row has columns."""
     return _read(json.loads((VECTORS / "full-row.json").read_text()))

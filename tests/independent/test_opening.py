@@ -67,9 +67,8 @@ def test_a_forgotten_constraint_is_seen(honest: Any) -> None:
 
 
 def check(honest: Any, spoil: Any, *, forgotten_constraint: bool = False) -> None:
-    statement = checked_statement(
-        *honest.shape, commitment=honest.commitment, context=honest.context
-    )
+    dims, shifts, bias_bits = honest.shape
+    statement = checked_statement(dims, shifts, bias_bits, honest.commitment, honest.context)
     replayed = replayed_wellformed(statement, honest.wellformed)
     replay = replayed.replay
     if forgotten_constraint:

@@ -89,9 +89,8 @@ def test_wellformedness(vector: dict[str, Any], read_honest: Any) -> None:
 @every_vector
 def test_trace(vector: dict[str, Any], read_honest: Any) -> None:
     honest = read_honest(vector)
-    statement = checked_statement(
-        *honest.shape, commitment=honest.commitment, context=honest.context
-    )
+    dims, shifts, bias_bits = honest.shape
+    statement = checked_statement(dims, shifts, bias_bits, honest.commitment, honest.context)
     samples = Samples(honest.inputs, honest.labels, honest.count)
     replayed = replayed_accuracy(statement, samples, honest.accuracy)
     transcript = replayed.replay.transcript

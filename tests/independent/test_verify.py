@@ -4,6 +4,8 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from zkpot.errors import Reason, Rejected
 from zkpot_aggregator.independent import verify, verify_wellformed
@@ -28,6 +30,7 @@ CASES = {
     "three-layers": ((2, 3, 4, 5), (2, 4), 6, 9),
     "largest-bias": ((1, 2, 2), (5,), 30, 65),
     "masked-in-two-columns": ((70, 3, 2), (7,), 8, 3),
+    "columns-by-padded-inputs": ((2049, 1, 1), (5,), 2, 2),
     "many-classes": ((2, 256), (), 4, 3),
     "digits": ((64, 16, 10), (9,), 12, 50),
 }
@@ -200,6 +203,27 @@ def test_unit_that_is_not_canonical(honest: Any, section: str) -> None:
         congruent = 2**255 - 19 - number
     spoilt = replaced(honest.accuracy, index, congruent.to_bytes(32, "little"))
     refuse(honest, Reason.PROOF_MALFORMED, proof=spoilt)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_any_other_byte_is_refused(one_weight: Any, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["commitment", "inputs", "labels", "context", "proof"]))
+    value = bytearray(one_weight.accuracy_arguments[name])
+    place = data.draw(st.integers(0, len(value) - 1))
+    value[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Rejected):
+        verify(*one_weight.shape, **(one_weight.accuracy_arguments | {name: bytes(value)}))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_garbage(data: st.DataObject) -> None:
+    commitment, inputs, labels, context, proof = (data.draw(st.binary()) for _ in range(5))
+    with pytest.raises(Rejected):
+        verify([1, 1], [], 0, commitment, inputs, labels, context, 1, proof)
+    with pytest.raises(Rejected):
+        verify_wellformed([1, 1], [], 0, commitment, context, proof)
 
 
 def test_garbage_of_the_right_length(honest: Any) -> None:

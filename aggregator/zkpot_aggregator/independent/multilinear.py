@@ -4,7 +4,7 @@ Section 2 of `docs/proof-system.md`: the first coordinate of a point belongs to 
 significant bit of an index.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import mul
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -53,7 +53,7 @@ def prefix(point: Sequence[int], count: int) -> int:
     return sum(eq_table(point)[:count]) % ORDER
 
 
-def powers(base: int) -> Iterable[int]:
+def powers(base: int) -> Iterator[int]:
     """1, base, base^2, ... without end."""
     power = 1
     while True:
