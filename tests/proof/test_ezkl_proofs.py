@@ -266,6 +266,20 @@ def test_a_flipped_bit_anywhere_is_rejected(system: EzklSystem, case: Any) -> No
         assert_rejected(system, case.statement, bytes(data), expected)
 
 
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", None], ids=["zeros", "ones", "random"])
+def test_nonsense_behind_the_right_prefix_is_rejected(
+    fill: bytes | None, system: EzklSystem, case: Any
+) -> None:
+    """Also where halo2 would panic rather than fail."""
+    prefix = case.proof[: 5 * POINT_BYTES]
+    size = PROOF_BYTES - len(prefix)
+    tail = fill * size if fill else np.random.default_rng(4).bytes(size)
+    assert_rejected(system, case.statement, prefix + tail, Reason.PROOF_INVALID)
+    generators = write_point((1, 2)) * ((size + POINT_BYTES - 1) // POINT_BYTES)
+    made_up = prefix + generators[:size]
+    assert_rejected(system, case.statement, made_up, Reason.PROOF_INVALID)
+
+
 def test_numbers_that_are_not_reduced_are_rejected(system: EzklSystem, case: Any) -> None:
     """The same point or scalar in a second encoding would be a second proof."""
     tried = 0

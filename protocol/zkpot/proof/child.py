@@ -3,7 +3,8 @@
 The job and its arguments travel through a pipe: nothing secret stands in a command line or
 an environment, of which the child gets only the variables it needs. What the child and its
 libraries print is dropped. The child dies with its caller, with its limits, and with the
-task that awaits it.
+task that awaits it. The thread that runs the event loop must outlive its children: the
+kernel takes that thread for their parent.
 
 Memory is watched from outside, as resident memory that cannot be paged back from a file.
 RLIMIT_AS would count address space, of which the prover takes 1.3 to 1.6 times what it uses
@@ -15,16 +16,15 @@ import contextlib
 import logging
 import os
 import pickle
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 from zkpot.errors import Reason, Rejected
+from zkpot.proof.scratch import scratch_folder
 from zkpot.proof.system import Obstacle, Progress, ProvingFailed
 
 R = TypeVar("R")
@@ -35,7 +35,6 @@ WATCH_SECONDS = 0.02
 
 HEADER_BYTES = 8
 MAX_MESSAGE_BYTES = 1 << 30
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (only ever a private folder inside it)
 
 _PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"})
 _PASSED_ON_PREFIX = "COVERAGE_"
@@ -81,7 +80,7 @@ async def run(
     killed its child before it returns.
     """
     payload = pickle.dumps((job, args))
-    with _scratch() as scratch:
+    with scratch_folder() as scratch:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -206,17 +205,3 @@ def _environment(limits: Limits, scratch: Path) -> dict[str, str]:
         chosen["RAYON_NUM_THREADS"] = str(limits.cores)
         chosen["OMP_NUM_THREADS"] = str(limits.cores)
     return chosen
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """A private folder for the child, in memory where possible: weights pass through it.
-
-    The caller removes it, because a killed child cannot.
-    """
-    base = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
-    path = Path(tempfile.mkdtemp(prefix="zkpot-", dir=base))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
