@@ -23,6 +23,9 @@ _FAILURE = 0x80
 _NOT_YET_VALID = 9
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID: a board without a clock, not a wrong certificate."""
 
+_REFUSING_ALERTS = ("UNKNOWN_CA", "CERTIFICATE", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+"""In OpenSSL's names of the alerts of RFC 8446, section 6.2, that concern a certificate."""
+
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 
@@ -38,17 +41,23 @@ def refusal(error: MqttError | Transient, settings: BrokerSettings) -> Fatal | N
                 f"broker {where} refuses user {settings.username!r}: {error}",
             )
     cause = error.__cause__ or error.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code == _NOT_YET_VALID:
+    return certificate_refusal(cause, settings) if isinstance(cause, ssl.SSLError) else None
+
+
+def certificate_refusal(error: ssl.SSLError, settings: BrokerSettings) -> Fatal | None:
+    """The `Fatal` for a TLS failure over a certificate, the broker's or ours, or None."""
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code == _NOT_YET_VALID:
             return None
         return Fatal(
             ExitCode.CREDENTIALS,
-            f"broker {where}: its certificate is not trusted: {cause.verify_message}",
+            f"broker {where}: its certificate is not trusted: {error.verify_message}",
         )
-    if isinstance(cause, ssl.SSLError) and cause.reason and "ALERT" in cause.reason:
+    reason = error.reason or ""
+    if "ALERT" in reason and any(each in reason for each in _REFUSING_ALERTS):
         return Fatal(
-            ExitCode.CREDENTIALS,
-            f"broker {where} refuses the client certificate: {cause.reason}",
+            ExitCode.CREDENTIALS, f"broker {where} refuses the client certificate: {reason}"
         )
     return None
 

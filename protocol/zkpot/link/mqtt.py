@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
@@ -19,9 +18,10 @@ import aiomqtt
 from aiomqtt import MqttError
 from paho.mqtt.client import Client as PahoClient
 
-from zkpot.errors import ExitCode, Fatal, Transient
+from zkpot.errors import Transient
 from zkpot.journal import Journal, Outgoing
 from zkpot.link.base import BrokerSettings, Incoming, matches
+from zkpot.link.credentials import check_certificate, password, tls_context
 from zkpot.link.failures import check_packet, check_subscriptions, pause_s, refusal
 from zkpot.link.inbox import Inbox
 from zkpot.link.outbox import Outbox
@@ -133,6 +133,7 @@ class MqttLink:
         except MqttError:
             # aiomqtt leaves the socket open after a timeout.
             _paho(client).disconnect()
+            await check_certificate(self._settings)
             raise
         if not entered:
             _discard_when_connected(entering, client)
@@ -163,13 +164,13 @@ class MqttLink:
             settings.host,
             settings.port,
             username=settings.username,
-            password=_password(settings),
+            password=password(settings),
             identifier=self._client_id,
             protocol=aiomqtt.ProtocolVersion.V311,
             clean_session=False,
             keepalive=settings.keepalive_s,
             timeout=settings.connect_timeout_s,
-            tls_context=_tls_context(settings),
+            tls_context=tls_context(settings),
             will=will if will is None else _will(will),
             logger=_logger.getChild("paho"),
         )
@@ -274,26 +275,3 @@ async def _leave(client: aiomqtt.Client, *, graceful: bool) -> None:
 
 def _will(message: Outgoing) -> aiomqtt.Will:
     return aiomqtt.Will(message.topic, message.payload, _QOS, message.retain)
-
-
-def _password(settings: BrokerSettings) -> str | None:
-    if settings.password_file is None:
-        return None
-    try:
-        return settings.password_file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Fatal(
-            ExitCode.CREDENTIALS, f"cannot read the password {settings.password_file}: {error}"
-        ) from error
-
-
-def _tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.tls.ca_file)
-        if settings.tls.certificate_file is not None:
-            context.load_cert_chain(settings.tls.certificate_file, settings.tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise Fatal(ExitCode.CREDENTIALS, f"cannot use {settings.tls}: {error}") from error
-    return context
