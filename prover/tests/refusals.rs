@@ -358,7 +358,7 @@ fn many_proofs_name_the_bad_ones() {
     assert_eq!(results[4], Err(Error::Equation));
     assert_eq!(api::verify_many(&s.shape, s.batch(), &[]), Ok(vec![]));
     assert_eq!(
-        api::verify_many(&s.shape, s.batch(), &[good; 300]).expect("batch"),
+        api::verify_many(&s.shape, s.batch(), &vec![good; 300]).expect("batch"),
         vec![Ok(()); 300]
     );
     // Two errors that would cancel in a plain sum: E and -E. The weights keep them apart.
@@ -386,7 +386,10 @@ fn limits_of_shapes() {
     assert_eq!(shape(&[], &[], 0), Err(Error::Layers));
     assert_eq!(shape(&[5], &[], 0), Err(Error::Layers));
     assert_eq!(shape(&[1; 66], &[0; 64], 0), Err(Error::Layers));
-    assert_eq!(shape(&[1; 1_000_000], &[0; 999_998], 0), Err(Error::Layers));
+    assert_eq!(
+        shape(&vec![1; 1_000_000], &vec![0; 999_998], 0),
+        Err(Error::Layers)
+    );
     assert_eq!(shape(&[5, 5], &[0], 0), Err(Error::ShiftCount));
     assert_eq!(shape(&[5, 5, 5], &[], 0), Err(Error::ShiftCount));
     assert_eq!(shape(&[5, 5], &[], 31), Err(Error::BiasBits));

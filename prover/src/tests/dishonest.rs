@@ -209,8 +209,7 @@ fn activations() {
 #[test]
 fn messages_about_committed_bits() {
     let case = case();
-    type Change = fn(&mut Attempt);
-    let changes: [Change; 8] = [
+    let changes: [fn(&mut Attempt); 8] = [
         |attempt| attempt.tables.flags[0] ^= 1,
         |attempt| attempt.tables.magnitudes[0] ^= 1,
         |attempt| attempt.tables.wins[0] ^= 1,

@@ -92,13 +92,19 @@ fn forge(case: &Case, weight: Weight) -> (Vec<u8>, u64, Vec<u8>, View, Challenge
         .sigma
         .iter()
         .for_each(|scalar| writer.scalar(*scalar));
-    z2.iter().for_each(|scalar| writer.scalar(*scalar));
+    for scalar in &z2 {
+        writer.scalar(*scalar);
+    }
     view.proof
         .blinds
         .iter()
         .for_each(|scalar| writer.scalar(*scalar));
-    points.iter().for_each(|point| writer.point(point));
-    z.iter().for_each(|scalar| writer.scalar(*scalar));
+    for point in &points {
+        writer.point(point);
+    }
+    for scalar in &z {
+        writer.scalar(*scalar);
+    }
     let challenges = Challenges {
         c,
         theta,
