@@ -28,7 +28,7 @@ from zkpot_aggregator.independent.wellformed import replay_wellformed
 def shapes(draw: st.DrawFn) -> Shape:
     hidden = draw(st.lists(st.integers(1, 9), max_size=3))
     dims = [draw(st.integers(1, 70)), *hidden, draw(st.integers(1, 12))]
-    shifts = [draw(st.integers(4, 8)) for _ in hidden]
+    shifts = [draw(st.integers(7, 8)) for _ in hidden]
     return checked_shape(dims, shifts, draw(st.integers(0, 30)))
 
 
