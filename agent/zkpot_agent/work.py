@@ -77,7 +77,7 @@ class Worker:
         """Makes or loads the proof system's keys before the first round."""
         with self._timed(Round(0), "prepare"):
             await child.run(
-                proof_jobs.prepare, self._backend, limits=self._limits(3600), progress=self.progress
+                proof_jobs.prepare, self.backend, limits=self._limits(3600), progress=self.progress
             )
 
     async def train(self, joined: Announcement) -> on.Event:
@@ -100,7 +100,7 @@ class Worker:
         with self._timed(joined.round, "commit"):
             committed = await child.run(
                 jobs.commit,
-                self._backend,
+                self.backend,
                 trained,
                 self.config.task_id,
                 joined.round,
@@ -117,8 +117,8 @@ class Worker:
         """Checks that our commitment is sealed and the batch is the pool's, then proves."""
         joined = proving.joined
         await self._check_sealed(proving)
-        batch = await self._batch(proving.batch)
-        opening = self._opening(joined.round)
+        batch = await self.batch(proving.batch)
+        opening = self.opening(joined.round)
         shape = self.task.model.shape
         count = count_correct(shape, opening.theta, batch.inputs, batch.labels)
         context = submission_context(
@@ -132,13 +132,15 @@ class Worker:
         with self._timed(joined.round, "prove"):
             proof = await child.run(
                 proof_jobs.prove,
-                self._backend,
+                self.backend,
                 statement,
                 opening,
                 limits=self._limits(self.task.deadlines.prove),
                 progress=self.progress,
             )
-        return on.Proved(joined.round, count, self.blocks.offer(self._proof(statement, proof)))
+        return on.Proved(
+            joined.round, count, self.blocks.offer(self.proof_object(statement, proof))
+        )
 
     async def seal_opening(self, submitted: Submitted, verdicts: Cid) -> on.Event:
         """Seals our opening to the aggregator, if we were accepted and our owner allows it."""
@@ -150,7 +152,7 @@ class Worker:
             return on.GaveUp(
                 joined.round, f"this device does not allow aggregation {self.task.aggregation}"
             )
-        opening = encode_opening(self._opening(joined.round))
+        opening = encode_opening(self.opening(joined.round))
         sealed = seal(self.task.operator_box_key, opening)
         return on.OpeningSealed(joined.round, self.blocks.offer(sealed))
 
@@ -179,7 +181,7 @@ class Worker:
             with self._timed(joined.round, "check"):
                 await child.run(
                     jobs.check_record,
-                    self._backend,
+                    self.backend,
                     expected,
                     record,
                     objects,
@@ -208,14 +210,16 @@ class Worker:
         if ours is None or ours.commitment != proving.commitment:
             raise Rejected(Reason.SEAL_MISMATCH, "our commitment is not in the sealed list")
 
-    async def _batch(self, cid: Cid) -> Batch:
+    async def batch(self, cid: Cid) -> Batch:
+        """The revealed batch, checked to be distinct samples of the task's pool."""
         data, pool = await self.objects.fetch(cid), self.task.pool
         indices = [each.sample.index for each in decode_object(Reveal, data).samples]
         if len(set(indices)) != self.task.batch_size:
             raise Rejected(Reason.DRAW_MISMATCH, "the batch repeats samples or has another size")
         return check_reveal(data, self.task.model.shape, pool.root, pool.size, indices)
 
-    def _proof(self, statement: Statement, proof: bytes) -> bytes:
+    def proof_object(self, statement: Statement, proof: bytes) -> bytes:
+        """The object a submission names."""
         return encode(
             ProofObject(
                 self.task.proof_system,
@@ -227,7 +231,8 @@ class Worker:
             )
         )
 
-    def _opening(self, round_number: Round) -> ModelOpening:
+    def opening(self, round_number: Round) -> ModelOpening:
+        """The secret opening of this round's commitment."""
         data = self.journal.get(opening_key(round_number))
         if data is None:
             raise Rejected(Reason.OPENING_MISSING, "the opening of this round is gone")
@@ -240,7 +245,8 @@ class Worker:
         return any(decode(Receipt, r.value, limit=1024).reason is None for r in receipts)
 
     @property
-    def _backend(self) -> Backend:
+    def backend(self) -> Backend:
+        """The task's proof system."""
         return self.task.backend(cache_dir(self.config))
 
     def _limits(self, wall_seconds: float) -> child.Limits:

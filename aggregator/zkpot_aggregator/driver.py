@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, get_args
 
 from zkpot.cid import Cid
-from zkpot.ids import Round, device_text
+from zkpot.ids import Digest, Round, device_text
 from zkpot.journal import Outgoing
 from zkpot.record import Roster, decode_object
 from zkpot.verify import ProofTerms, RoundTerms
@@ -159,7 +159,7 @@ class Driver:
             self.finished.set()
             return
         roster = put_object(worker.content, encode(self._roster))
-        start = at.Start(worker.handle.id, number, view.head, model, roster)
+        start = at.Start(worker.handle.id, number, Digest(view.head), model, roster)
         self._terms = self._terms_of(start)
         self._enter(machine.begin(start))
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, reason_text
 from zkpot.ids import device_text
@@ -94,6 +95,10 @@ class Ready:
     broker: BrokerSettings
 
 
+OnReady: TypeAlias = Callable[[Ready], None]
+OnState: TypeAlias = Callable[[at.State], None]
+
+
 class AggregatorService:
     """One aggregator with one task."""
 
@@ -101,8 +106,8 @@ class AggregatorService:
         self,
         config: AggregatorConfig,
         *,
-        on_ready: Callable[[Ready], None] = lambda _ready: None,
-        on_state: Callable[[at.State], None] = lambda _state: None,
+        on_ready: OnReady = lambda _ready: None,
+        on_state: OnState = lambda _state: None,
         progress: Progress = lambda _what, _fraction: None,
     ) -> None:
         self._config = config

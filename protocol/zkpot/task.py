@@ -132,9 +132,7 @@ class Task:
 
     def backend(self, cache_dir: Path) -> Backend:
         """The proof system of this task, with its keys cached in `cache_dir`."""
-        return Backend(
-            self.proof_system, self.model.shape, self.batch_size, cache_dir, self.srs
-        )
+        return Backend(self.proof_system, self.model.shape, self.batch_size, cache_dir, self.srs)
 
     def weight(self, count: int) -> int:
         """Weight in the sum of a model with this proven count."""

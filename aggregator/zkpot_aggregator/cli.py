@@ -1,0 +1,149 @@
+"""The `zkpot-aggregator` command: parses, calls one function, prints."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zkpot.errors import ExitCode
+from zkpot.process import exit_with, log_to_stderr, run_until_signalled
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The aggregator's side of a federated task: rounds, verification, record, audit.",
+)
+round_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at rounds.")
+app.add_typer(round_app, name="round")
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The aggregator's TOML file.")]
+DirOption = Annotated[
+    Path, typer.Option("--dir", help="A state directory, or what `demo --dir` made.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Log every step.")]
+
+
+@app.command()
+def run(
+    config: ConfigOption, json_output: JsonOption = False, verbose: VerboseOption = False
+) -> None:
+    """Run the task's rounds until the last one or until stopped."""
+
+    def work() -> ExitCode:
+        from zkpot.config import load_config
+        from zkpot_aggregator.config import AggregatorConfig
+        from zkpot_aggregator.service import AggregatorService
+        from zkpot_aggregator.ui.events import event_printer
+
+        log_to_stderr(verbose=verbose)
+        service = AggregatorService(
+            load_config(AggregatorConfig, config), **event_printer(json_output=json_output)
+        )
+        return run_until_signalled(service.run)
+
+    exit_with(work)
+
+
+@app.command()
+def check(config: ConfigOption, json_output: JsonOption = False) -> None:
+    """Try everything the aggregator needs for real, and say what to mend."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.check import check_aggregator
+
+        findings = check_aggregator(config)
+        if json_output:
+            _print_json([dataclasses.asdict(finding) for finding in findings])
+        else:
+            for finding in findings:
+                mark = "ok  " if finding.ok else "FAIL"
+                typer.echo(f"{mark}  {finding.what:<10} {finding.detail}")
+        return ExitCode.OK if all(f.ok for f in findings) else ExitCode.FAILURE
+
+    exit_with(work)
+
+
+@app.command()
+def audit(
+    directory: DirOption,
+    json_output: JsonOption = False,
+    task: Annotated[
+        str | None, typer.Option(help="The task's id; default: the directory's.")
+    ] = None,
+) -> None:
+    """Re-verify every round of a task from its chain and content store alone."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.audit import run_audit
+
+        return run_audit(directory, task, json_output=json_output)
+
+    exit_with(work)
+
+
+@round_app.command("show")
+def round_show(
+    directory: DirOption,
+    number: Annotated[int | None, typer.Argument(help="Which round; default: all.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show who led, who was accepted or rejected, and how the model did."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.rounds import show_rounds
+
+        return show_rounds(directory, number, json_output=json_output)
+
+    exit_with(work)
+
+
+@app.command()
+def demo(
+    devices: Annotated[int, typer.Option(min=2, max=50, help="Honest and hostile together.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, max=10)] = 2,
+    batch: Annotated[int, typer.Option(min=1, max=250, help="Samples drawn per round.")] = 32,
+    proof_system: Annotated[
+        str | None,
+        typer.Option("--proof-system", help="sumcheck or ezkl; default: sumcheck if installed."),
+    ] = None,
+    byzantine: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND:COUNT", help="Make so many of the devices cheat this way."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of data split and training.")] = 0,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where to keep everything; default: a new one.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Run a whole federated task on this machine, then audit it."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.demo.run import DemoOptions, run_demo
+
+        options = DemoOptions(
+            devices=devices,
+            rounds=rounds,
+            batch=batch,
+            proof_system=proof_system,
+            byzantine=tuple(byzantine or ()),
+            seed=seed,
+            directory=directory,
+        )
+        return run_demo(options, json_output=json_output)
+
+    exit_with(work)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,1 @@
+"""The demonstration: a whole task as separate processes on loopback, then its audit."""

@@ -1,0 +1,150 @@
+"""The demonstration's directory: keys, passwords and the configuration of every process."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zkpot.errors import ExitCode, Fatal
+from zkpot.ids import device_text
+from zkpot.keys import create_key_file, load_key_file
+from zkpot.task import SRS_INSECURE_DEMO
+from zkpot_aggregator.demo.options import DemoOptions
+from zkpot_aggregator.service import make_password
+from zkpot_aggregator.ui.audit import default_cache
+
+_EZKL_VALUE_BITS = 26
+"""What the circuit's decomposition takes, see `zkpot.proof.ezkl`."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of the demonstration."""
+
+    index: int
+    folder: Path
+    id: str
+    public_key: str
+    hostile: str | None
+
+    @property
+    def config(self) -> Path:
+        """Its configuration file."""
+        return self.folder / "agent.toml"
+
+
+def make_devices(options: DemoOptions, root: Path) -> list[Device]:
+    """Keys and passwords, made on the first run. Hostile devices come last."""
+    honest = options.devices - len(options.hostile)
+    kinds: list[str | None] = [None] * honest + list(options.hostile)
+    return [_make_device(root / "devices" / f"{n:02}", n, kind) for n, kind in enumerate(kinds)]
+
+
+def _make_device(folder: Path, index: int, hostile: str | None) -> Device:
+    key_file = folder / "device.key"
+    if not key_file.exists():
+        command = [sys.executable, "-m", "zkpot_agent", "keygen", str(key_file), "--json"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise Fatal(ExitCode.FAILURE, f"zkpot-agent keygen failed: {made.stderr.strip()}")
+    if not (folder / "password").exists():
+        make_password(folder / "password")
+    key = load_key_file(key_file)
+    return Device(index, folder, device_text(key.id), key.public_key.hex(), hostile)
+
+
+def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Device]) -> Path:
+    """The aggregator's file; the same options give the same file."""
+    folder = root / "aggregator"
+    if not (folder / "operator.key").exists():
+        create_key_file(folder / "operator.key")
+    slow = options.proof_system == "ezkl"
+    honest = options.devices - len(options.hostile)
+    text = _toml(
+        {
+            "key_file": "operator.key",
+            "state_dir": "state",
+            "cache_dir": str(default_cache()),
+            "task": {
+                "name": "digits demonstration",
+                "dataset": "digits",
+                "dataset_parameters": {"seed": options.seed},
+                "proof_system": options.system_id,
+                "srs": SRS_INSECURE_DEMO if slow else "",
+                "rounds": options.rounds,
+                "batch_size": options.batch,
+                "seed": options.seed,
+                "minimum_devices": min(2, honest),
+                "maximum_devices": options.devices,
+                "gate_margin": options.batch // 3 + 1,
+                "commit_s": 90,
+                "prove_s": 30 + 20 * options.devices if slow else 30,
+                "aggregate_s": 30,
+                "record_s": 30,
+            },
+            "broker": {"kind": "embedded"},
+        }
+    )
+    for device in devices:
+        text += "\n[[devices]]\n" + _lines(
+            {
+                "public_key": device.public_key,
+                "owner": f"device {device.index}",
+                "password_file": f"../devices/{device.folder.name}/password",
+            }
+        )
+    path = folder / "aggregator.toml"
+    path.write_text(text)
+    return path
+
+
+def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, Any]) -> Path:
+    """A device's file; the broker's port may change from run to run."""
+    settings: dict[str, Any] = {"epochs": 15}
+    if options.proof_system == "ezkl":
+        settings["value_limit_bits"] = _EZKL_VALUE_BITS
+    device.config.write_text(
+        _toml(
+            {
+                "task": ready["task"],
+                "operator_key": ready["operator_key"],
+                "key_file": "device.key",
+                "state_dir": "state",
+                "cache_dir": str(default_cache()),
+                "broker": {
+                    "host": ready["host"],
+                    "port": ready["port"],
+                    "username": device.id,
+                    "password_file": "password",
+                },
+                "data": {
+                    "source": "digits",
+                    "parameters": {
+                        "devices": options.devices,
+                        "index": device.index,
+                        "alpha": 0.5,
+                        "seed": options.seed,
+                    },
+                },
+                "train": {"seed": options.seed + 1000 * device.index, "settings": settings},
+                "limits": {"cores": 1},
+            }
+        )
+    )
+    return device.config
+
+
+def _toml(tables: dict[str, Any], prefix: str = "") -> str:
+    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+    text = _lines(plain)
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            text += f"\n[{prefix}{key}]\n" + _toml(value, f"{prefix}{key}.")
+    return text
+
+
+def _lines(values: dict[str, Any]) -> str:
+    """Strings and numbers look the same in TOML as in JSON."""
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())

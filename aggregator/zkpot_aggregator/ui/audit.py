@@ -1,0 +1,107 @@
+"""`audit`: runs it and prints a line per round."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zkpot.errors import ExitCode, reason_text
+from zkpot.ids import device_text
+from zkpot.proof.system import ProofSystem
+from zkpot.task import Task
+from zkpot_aggregator.audit.audit import Sources, audit
+from zkpot_aggregator.audit.report import AuditReport, RoundFinding
+from zkpot_aggregator.ui.directory import open_directory
+
+
+def default_cache() -> Path:
+    """Where public keys of proof systems are cached, per user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "zkpot"
+
+
+def load_system(task: Task) -> ProofSystem:
+    """The task's proof system, ready to verify; keys are derived here, never the operator's."""
+    system = task.backend(default_cache()).load()
+    system.prepare(lambda _what, _fraction: None)
+    return system
+
+
+def audit_directory(directory: Path, task: str | None = None) -> AuditReport:
+    """Audits what lies in `directory`."""
+    opened = open_directory(directory, task)
+    sources = Sources(opened.ledger, opened.content, load_system)
+    return audit(opened.task_id, sources)
+
+
+def run_audit(directory: Path, task: str | None, *, json_output: bool) -> ExitCode:
+    """Audits `directory` and prints the result."""
+    report = audit_directory(directory, task)
+    if json_output:
+        print(json.dumps(audit_json(report), indent=2))  # noqa: T201
+    else:
+        print_audit(report, Console())
+    return ExitCode.OK if report.ok else ExitCode.AUDIT_FAILED
+
+
+def audit_json(report: AuditReport) -> dict[str, Any]:
+    """The report as the documented JSON object."""
+    fault = report.fault
+    return {
+        "ok": report.ok,
+        "task": report.task.hex(),
+        "proof_system": report.proof_system,
+        "checks": report.checks,
+        "assumptions": report.assumptions,
+        "rounds": [_round_json(finding) for finding in report.rounds],
+        "fault": None
+        if fault is None
+        else {
+            "round": fault.round,
+            "check": fault.check,
+            "code": reason_text(fault.reason),
+            "device": None if fault.device is None else device_text(fault.device),
+            "detail": fault.detail,
+        },
+    }
+
+
+def print_audit(report: AuditReport, console: Console) -> None:
+    """One line per round, the assumptions, the verdict."""
+    console.print(f"task {report.task.hex()}, proofs by {report.proof_system}")
+    for finding in report.rounds:
+        console.print(f"  round {finding.round}: {_line(finding)}", highlight=False)
+    for assumption in report.assumptions:
+        console.print(f"  assumes {assumption}", highlight=False)
+    fault = report.fault
+    if fault is None:
+        console.print(f"[green]audit ok[/green], {report.checks} checks")
+        return
+    whose = "" if fault.device is None else f", device {device_text(fault.device)}"
+    console.print(
+        f"[red]audit FAILED[/red]: round {fault.round}, check {fault.check}{whose}: "
+        f"{reason_text(fault.reason)}: {fault.detail}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _line(finding: RoundFinding) -> str:
+    if finding.leader is None:
+        return ", ".join(finding.notes)
+    notes = f" ({'; '.join(finding.notes)})" if finding.notes else ""
+    return (
+        f"{finding.phase.name.lower()}, led by {device_text(finding.leader)[:8]} with "
+        f"{finding.count}/{finding.total}, {finding.accepted} accepted, "
+        f"{finding.rejected} rejected, {finding.summed} summed, {finding.checks} checks{notes}"
+    )
+
+
+def _round_json(finding: RoundFinding) -> dict[str, Any]:
+    facts = dataclasses.asdict(finding)
+    facts["phase"] = finding.phase.name.lower()
+    facts["leader"] = None if finding.leader is None else device_text(finding.leader)
+    return facts
