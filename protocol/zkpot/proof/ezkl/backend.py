@@ -23,12 +23,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from zkpot.batch import Batch
 from zkpot.errors import Reason, Rejected
-from zkpot.ids import DIGEST_BYTES, Digest
-from zkpot.model import Int64Array, Shape, split_theta
+from zkpot.ids import Digest
+from zkpot.model import Shape
 from zkpot.proof.ezkl import engine, srs
 from zkpot.proof.ezkl.circuit import INPUT_NAMES, batch_tensors
 from zkpot.proof.ezkl.commitments import EzklCommitments
@@ -41,6 +39,7 @@ from zkpot.proof.ezkl.points import (
     weighted_sum,
     write_point,
 )
+from zkpot.proof.ezkl.truth import check_statement, evaluate
 from zkpot.proof.system import ModelOpening, Obstacle, Progress, ProvingFailed
 from zkpot.statement import Statement
 
@@ -119,7 +118,7 @@ class EzklSystem:
         a value leaves the circuit's range.
         """
         progress("checking the statement", 0.0)
-        self._check_statement(statement)
+        check_statement(self.shape, self.batch_size, statement)
         self._check_true(statement, opening)
         message = self.commitments.message(opening)
         if self.commitments.commit(opening) != statement.commitment:
@@ -145,7 +144,7 @@ class EzklSystem:
     def verify(self, statement: Statement, proof: bytes) -> None:
         """Raises `Rejected` unless `proof` proves exactly `statement`; see the module."""
         # 1.
-        self._check_statement(statement)
+        check_statement(self.shape, self.batch_size, statement)
         # 2.
         if len(proof) != PROOF_BYTES:
             raise Rejected(Reason.PROOF_MALFORMED, f"{len(proof)} bytes, expected {PROOF_BYTES}")
@@ -168,26 +167,9 @@ class EzklSystem:
         instances = [felt(statement.count), _context_felt(statement.context)]
         engine.verify(self.keys.for_verifying, instances, proof)
 
-    def _check_statement(self, statement: Statement) -> None:
-        batch = statement.batch
-        expected = (self.batch_size, self.shape.features)
-        if batch.inputs.shape != expected or batch.labels.shape != expected[:1]:
-            raise Rejected(
-                Reason.BATCH_MISMATCH, f"batch {batch.inputs.shape}, expected {expected}"
-            )
-        if batch.inputs.dtype != np.uint8 or batch.labels.dtype != np.uint8:
-            raise Rejected(Reason.BATCH_MISMATCH, "samples and labels are bytes")
-        if int(batch.labels.max()) >= self.shape.classes:
-            raise Rejected(Reason.BATCH_MISMATCH, f"a label is not below {self.shape.classes}")
-        if not 0 <= statement.count <= self.batch_size:
-            raise Rejected(Reason.COUNT_MISMATCH, f"count {statement.count} of {self.batch_size}")
-        if len(statement.context) != DIGEST_BYTES:
-            raise Rejected(Reason.CONTEXT_MISMATCH, f"{len(statement.context)} bytes")
-        read_point(statement.commitment, Reason.COMMITMENT_MALFORMED, "commitment")
-
     def _check_true(self, statement: Statement, opening: ModelOpening) -> None:
         """Fails early, in integers, where the circuit would fail late."""
-        largest, count = _evaluate(self.shape, opening.theta, statement.batch)
+        largest, count = evaluate(self.shape, opening.theta, statement.batch)
         if largest >= self.keys.layout.value_limit:
             raise ProvingFailed(
                 Obstacle.UNSATISFIED,
@@ -224,23 +206,3 @@ class EzklSystem:
 
 def _context_felt(context: Digest) -> str:
     return felt(int.from_bytes(context, "big"))
-
-
-def _evaluate(shape: Shape, theta: Int64Array, batch: Batch) -> tuple[int, int]:
-    """Largest magnitude the circuit decomposes, and the count, in exact integers.
-
-    Python integers, because nothing here has checked the bounds that keep int64 exact.
-    """
-    current = batch.inputs.astype(object)
-    largest = 0
-    *hidden, last = split_theta(shape, theta)
-    for layer in hidden:
-        current = current @ layer.weights.astype(object) + layer.biases.astype(object)
-        largest = max(largest, int(np.abs(current).max()))
-        current = np.maximum(current, 0)
-    logits = current @ last.weights.astype(object) + last.biases.astype(object)
-    _, onehot, ties = batch_tensors(shape, batch)
-    own = (logits * onehot).sum(axis=1, keepdims=True)
-    lead = logits + ties - own
-    largest = max(largest, int(np.abs(lead).max()))
-    return largest, int((np.maximum(lead, 0).sum(axis=1) == 0).sum())
