@@ -12,16 +12,16 @@ use rand_core::{RngCore, SeedableRng};
 use zkpot_prover::Shape;
 use zkpot_prover::api::{self, AccuracyItem, Batch, WellformedItem};
 
-/// Best of five, in milliseconds.
+/// Best of fifteen, in milliseconds.
 fn best<T>(mut f: impl FnMut() -> T) -> (f64, T) {
     let mut best = f64::MAX;
     let mut last = None;
-    for _ in 0..5 {
+    for _ in 0..15 {
         let start = Instant::now();
         last = Some(f());
         best = best.min(start.elapsed().as_secs_f64() * 1e3);
     }
-    (best, last.expect("five runs"))
+    (best, last.expect("fifteen runs"))
 }
 
 fn measure(name: &str, dims: &[u64], shifts: &[u64], batch: usize) -> zkpot_prover::Result<()> {

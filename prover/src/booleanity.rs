@@ -101,22 +101,18 @@ pub fn prove(bits: &BitMatrix, prover: &mut Prover, at: &[Fq]) -> Fq {
         values.truncate(half);
     }
 
-    let coefficients = values[0].map(|coefficient| lanes(&coefficient));
+    let coefficients = values[0];
     let mut table = Zeroizing::new(vec![Fq::ZERO; groups << log_columns]);
     table
         .par_chunks_mut(bits.columns())
         .enumerate()
         .for_each(|(i, out)| {
-            let rows = group(i);
-            for (column, out) in out.iter_mut().enumerate() {
-                let mut sum = BitSum::default();
-                for (row, coefficient) in rows.iter().zip(&coefficients) {
-                    sum.add(
-                        coefficient,
-                        0u64.wrapping_sub(row[column / 64] >> (column % 64) & 1),
-                    );
+            for (word, out) in out.chunks_exact_mut(64).enumerate() {
+                for (row, coefficient) in group(i).iter().zip(coefficients) {
+                    for (bit, out) in out.iter_mut().enumerate() {
+                        *out += coefficient.masked(0u64.wrapping_sub(row[word] >> bit & 1));
+                    }
                 }
-                *out = sum.finish();
             }
         });
     let ([bit], _) = prover.zero_check(&at[3..], [table], |[bit]| bit.square() - *bit);

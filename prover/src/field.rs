@@ -109,6 +109,13 @@ impl Fq {
         Self(out.0)
     }
 
+    /// The scalar itself where `mask` is all ones, 0 where it is 0.
+    #[inline]
+    #[must_use]
+    pub fn masked(self, mask: u64) -> Self {
+        Self(self.0.map(|limb| limb & mask))
+    }
+
     /// Twice the scalar.
     #[must_use]
     pub fn double(self) -> Self {

@@ -7,7 +7,6 @@
 )]
 
 use curve25519_dalek::ristretto::RistrettoPoint;
-use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
@@ -136,40 +135,48 @@ pub fn points_from_bits(
     layout: &WellformedLayout,
     bits: &[RistrettoPoint],
 ) -> Vec<RistrettoPoint> {
-    let columns = shape.columns();
     let mut out = Vec::with_capacity(shape.rows);
     for l in 1..=shape.layers() {
-        let width = shape.dims[l];
-        let padded = 1 << shape.log_dims[l];
-        let per_row = columns / padded;
+        let (width, padded) = (shape.dims[l], 1 << shape.log_dims[l]);
+        let per_row = shape.columns() / padded;
+        // The sum of the generators at the real entries of a row that holds that many inputs.
         let real = |inputs: usize| -> RistrettoPoint {
             (0..inputs)
                 .flat_map(|k| &generators.g[k * padded..][..width])
                 .sum()
         };
+        let inputs = shape.dims[l - 1];
+        let full = if inputs >= per_row {
+            real(per_row)
+        } else {
+            RistrettoPoint::identity()
+        };
         let weight_rows = shape.layer_rows[l - 1].weight_rows;
-        let full = (shape.dims[l - 1] / per_row > 0).then(|| real(per_row));
         for row in 0..weight_rows {
-            let inputs = shape.dims[l - 1] - row * per_row;
-            let offset = full
-                .filter(|_| inputs >= per_row)
-                .unwrap_or_else(|| real(inputs.min(per_row)));
+            let inputs = inputs - row * per_row;
+            let offset = if inputs >= per_row {
+                full
+            } else {
+                real(inputs)
+            };
             let planes =
                 (0..WEIGHT_BITS).map(|t| bits[layout.weights[l - 1] + t * weight_rows + row]);
-            out.push(weighted(planes) - Scalar::from(128u64) * offset);
+            out.push(signed_sum(planes, offset));
         }
         let planes = (0..=shape.bias_bits as usize).map(|t| bits[layout.biases[l - 1] + t]);
-        let offset: RistrettoPoint = generators.g[..width].iter().sum();
-        out.push(weighted(planes) - Scalar::from(1u64 << shape.bias_bits) * offset);
+        out.push(signed_sum(planes, generators.g[..width].iter().sum()));
     }
     out
 }
 
-/// `Σ 2^t plane_t`
-fn weighted(planes: impl DoubleEndedIterator<Item = RistrettoPoint>) -> RistrettoPoint {
-    planes
-        .rev()
-        .fold(RistrettoPoint::identity(), |sum, plane| sum + sum + plane)
+/// `Σ 2^t plane_t - 2^top offset`
+fn signed_sum(
+    planes: impl DoubleEndedIterator<Item = RistrettoPoint>,
+    offset: RistrettoPoint,
+) -> RistrettoPoint {
+    let mut planes = planes.rev();
+    let top = planes.next().unwrap_or_default() - offset;
+    planes.fold(top, |sum, plane| sum + sum + plane)
 }
 
 impl Rows for Model<'_> {
