@@ -72,8 +72,11 @@ def aggregator_subscriptions() -> tuple[str, ...]:
 
 def parse_device_topic(topic: str) -> DeviceTopic:
     """Reads a topic below a device; raises `Rejected` for any other."""
-    head, _, rest = topic.removeprefix(f"{PREFIX}/device/").partition("/")
+    above, prefix, below = topic.partition(f"{PREFIX}/device/")
+    head, _, channel = below.partition("/")
+    if above or not prefix or not channel:
+        raise Rejected(Reason.WRONG_TOPIC, topic[:120])
     try:
-        return DeviceTopic(device_from_text(head), rest)
+        return DeviceTopic(device_from_text(head), channel)
     except ValueError as error:
         raise Rejected(Reason.WRONG_TOPIC, topic[:120]) from error
