@@ -11,7 +11,7 @@ hold them against `multiformats` and `dag-cbor`.
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -139,7 +139,7 @@ def parse_manifest(cid: Cid, block: bytes) -> Manifest:
             and 0 <= manifest.size <= MAX_OBJECT_BYTES
             and _encode_manifest(manifest) == block
         )
-    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (cbor2.CBORError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Rejected(Reason.MALFORMED, f"manifest {cid_text(cid)}") from error
     if not well_formed:
         raise Rejected(Reason.MALFORMED, f"manifest {cid_text(cid)} is not in canonical form")
@@ -170,7 +170,12 @@ def _encode_manifest(manifest: Manifest) -> bytes:
     )
 
 
-def _links(nodes: Sequence[cbor2.CBORTag]) -> tuple[Cid, ...]:
-    if any(node.tag != _CID_TAG or node.value[:1] != b"\x00" for node in nodes):
-        raise ValueError("not a link")
-    return tuple(cid_from_bytes(node.value[1:]) for node in nodes)
+def _links(nodes: Iterable[object]) -> tuple[Cid, ...]:
+    return tuple(_link(node) for node in nodes)
+
+
+def _link(node: object) -> Cid:
+    match node:
+        case cbor2.CBORTag(tag=tag, value=bytes(value)) if tag == _CID_TAG and value[:1] == b"\x00":
+            return cid_from_bytes(value[1:])
+    raise ValueError("not a link")
