@@ -125,6 +125,8 @@ class Task:
             raise Rejected(
                 Reason.TASK_INVALID, f"batch of {self.batch_size}, pool of {self.pool.size}"
             )
+        if self.weighting is Weighting.PROVEN_COUNT and self.gate.minimum < 1:
+            raise Rejected(Reason.TASK_INVALID, "a count of 0 would pass the gate without weight")
         if not self.minimum_devices <= self.maximum_devices:
             raise Rejected(Reason.TASK_INVALID, "more devices needed than allowed")
         if self.aggregation != "plain:fedavg":
