@@ -7,6 +7,7 @@ would have written: anything else, whatever it is, raises `Rejected`.
 """
 
 import dataclasses
+import operator
 import types
 from collections.abc import Callable, Hashable
 from enum import IntEnum
@@ -72,6 +73,14 @@ _NEWTYPE_TO_BYTES: dict[object, int] = {
 }
 
 
+def _refuse_tag(*_: object) -> None:
+    raise ValueError("tags are refused")
+
+
+_REFUSED_TAGS = dict.fromkeys((25, 28, 29, 256), _refuse_tag)
+"""Tags with which a few bytes stand for many. The canonical form refuses every other tag."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Kind:
     """How one type travels: `read` checks and converts what CBOR gave, `write` the reverse."""
@@ -94,7 +103,11 @@ def decode(message_type: type[T], data: bytes, *, limit: int) -> T:
         raise Rejected(Reason.OVERSIZE, f"{len(data)} bytes, at most {limit}")
     try:
         item = cbor2.loads(
-            data, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
+            data,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_REFUSED_TAGS,
         )
         message = _kind_of(cast("Hashable", message_type)).read(item)
         canonical = encode(message) == data
@@ -147,7 +160,13 @@ def _int_kind(limits: tuple[object, ...]) -> _Kind:
             raise ValueError(f"integer outside [{span.low}, {span.high}]")
         return cast("int", item)
 
-    return _Kind(read, write=int)
+    def write(value: Any) -> int:
+        try:
+            return int(operator.index(value))
+        except TypeError as error:
+            raise ValueError(f"expected int, got {type(value).__name__}") from error
+
+    return _Kind(read, write)
 
 
 def _text_kind(limits: tuple[object, ...]) -> _Kind:
