@@ -98,10 +98,10 @@ def _join(announced: Announcement) -> Step:
 
 
 def _finish(state: at.State, announced: Announcement) -> Step:
-    if isinstance(state, at.Idle):
-        return Step(state)
-    effects: tuple[do.Effect, ...] = (do.Forget(announced.round),)
-    if announced.record is not None:
+    # A device that missed or gave up the round, or died before it had the model, wants it too.
+    over = isinstance(state, at.Idle)
+    effects: tuple[do.Effect, ...] = () if over else (do.Forget(announced.round),)
+    if announced.phase is Phase.CLOSED and announced.record is not None:
         effects += (do.KeepModel(announced.record),)
     return Step(at.Idle(announced.round), effects)
 
