@@ -18,6 +18,7 @@ from zkpot.task import Task, decode_task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
 from zkpot.wire.messages import (
+    NOT_READY,
     Announcement,
     Block,
     Capabilities,
@@ -57,7 +58,7 @@ class AgentService:
         self._keys = {device_id(self._operator): self._operator}
         self._journal = Journal.open(config.state_dir / JOURNAL_FILE)
         self._session = self._next_session()
-        self._activity = "starting"
+        self._activity, self._offline = NOT_READY
         self._driver: Driver | None = None
         self._announcement: Announcement | None = None
 
@@ -162,7 +163,7 @@ class AgentService:
         self._journal.transition({}, [self._status(online=True)])
 
     def _status(self, *, online: bool) -> Outgoing:
-        status = Status(self._session, online, self._activity if online else "offline")
+        status = Status(self._session, online, self._activity if online else self._offline)
         return Outgoing(
             topics.status(self._key.id), sign(status, self._key), retain=True, replaces="status"
         )

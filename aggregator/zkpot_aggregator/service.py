@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, reason_text
-from zkpot.ids import device_text
+from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import load_key_file
 from zkpot.link import BrokerSettings, Incoming
@@ -23,7 +23,7 @@ from zkpot.proof.system import Progress
 from zkpot.record import Roster, RosterEntry
 from zkpot.wire import topics
 from zkpot.wire.envelope import envelope_digest, open_envelope
-from zkpot.wire.messages import Block, Want
+from zkpot.wire.messages import NOT_READY, Block, Status, Want
 from zkpot_aggregator import verifying
 from zkpot_aggregator.chain import Chain
 from zkpot_aggregator.config import AggregatorConfig, BrokerKind
@@ -123,6 +123,8 @@ class AggregatorService:
             raise Fatal(ExitCode.CONFIG, f"devices: {rejection.detail}") from rejection
         self._driver: Driver | None = None
         self._exchange: BlockExchange | None = None
+        self._ready_devices: set[DeviceId] = set()
+        self._device_ready = asyncio.Event()
 
     async def run(self) -> None:
         """Runs the task's rounds; returns after the last, raises `Fatal` if it cannot go on."""
@@ -188,6 +190,7 @@ class AggregatorService:
                 ]
                 await link.ready()
                 self._on_ready(ready)
+                await self._gather(worker)
                 self._driver = driver
                 await driver.start()
                 await driver.finished.wait()
@@ -199,6 +202,22 @@ class AggregatorService:
         finally:
             with contextlib.suppress(Transient):
                 await link.stop()
+
+    async def _gather(self, worker: Worker) -> None:
+        """Waits until every enrolled device is ready, but no longer than a COMMIT phase."""
+        devices, limit = set(self._roster.public_keys), worker.handle.task.deadlines.commit
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while not devices <= self._ready_devices:
+                    self._device_ready.clear()
+                    await self._device_ready.wait()
+        _logger.info("%d of %d devices are ready", len(self._ready_devices), len(devices))
+
+    def _note_status(self, payload: bytes) -> None:
+        opened = open_envelope(payload, self._roster.public_keys)
+        if isinstance(opened.message, Status) and opened.message.activity not in NOT_READY:
+            self._ready_devices.add(opened.signer)
+            self._device_ready.set()
 
     def _broker(self, stack: contextlib.ExitStack) -> BrokerSettings:
         if self._config.broker.kind is BrokerKind.EXTERNAL:
@@ -234,23 +253,29 @@ class AggregatorService:
     def _receive(self, incoming: Incoming) -> None:
         topic = topics.parse_device_topic(incoming.topic)
         driver, exchange = self._driver, self._exchange
-        if driver is None or exchange is None or not incoming.payload:
+        if exchange is None or not incoming.payload:
             return
-        match topic.channel:
+        if topic.channel in ("up/want", "up/block"):
+            opened = open_envelope(incoming.payload, self._roster.public_keys)
+            if isinstance(opened.message, Want | Block):
+                exchange.receive(opened.signer, opened.message)
+        elif topic.channel == "status":
+            self._note_status(incoming.payload)
+        elif driver is not None:
+            self._receive_for_round(driver, topic.channel, incoming.payload)
+
+    def _receive_for_round(self, driver: Driver, channel: str, payload: bytes) -> None:
+        match channel:
             case "up/commitment":
-                driver.apply(on.CommitmentReceived(incoming.payload))
+                driver.apply(on.CommitmentReceived(payload))
             case "up/submission":
-                driver.apply(on.SubmissionReceived(incoming.payload))
+                driver.apply(on.SubmissionReceived(payload))
             case "up/opening":
-                driver.apply(on.OpeningReceived(incoming.payload))
+                driver.apply(on.OpeningReceived(payload))
             case "up/record":
-                driver.apply(on.RecordAnswered(incoming.payload))
-            case "up/want" | "up/block":
-                opened = open_envelope(incoming.payload, self._roster.public_keys)
-                if isinstance(opened.message, Want | Block):
-                    exchange.receive(opened.signer, opened.message)
+                driver.apply(on.RecordAnswered(payload))
             case _:
-                open_envelope(incoming.payload, self._roster.public_keys)
+                open_envelope(payload, self._roster.public_keys)
 
     def _note_rejection(self, journal: Journal, incoming: Incoming, rejection: Rejected) -> None:
         name = envelope_digest(incoming.payload).hex()

@@ -29,7 +29,7 @@ from zkpot.wire.envelope import open_as
 from zkpot.wire.messages import RecordSignature
 from zkpot_aggregator.audit.report import AuditReport, Fault, RoundFinding
 from zkpot_aggregator.content.base import ContentStore, get_object
-from zkpot_aggregator.ledger.base import Ledger
+from zkpot_aggregator.ledger.base import EMBEDDED_CHAIN_ID, Ledger
 from zkpot_aggregator.ledger.calls import device_word
 from zkpot_aggregator.ledger.views import ZERO, Phase, RoundView
 
@@ -69,7 +69,7 @@ def audit(
     try:
         task = _task(task_id, sources)
         report.proof_system = task.proof_system
-        report.assumptions = weak_assumptions(task, sources.ledger)
+        report.assumptions = weak_assumptions(task)
         system = sources.load_system(task)
         progress = _Progress(Digest(task_id), task.genesis)
         for number in map(Round, range(1, sources.ledger.task(task_id).last_round + 1)):
@@ -91,12 +91,12 @@ def audit(
     return report
 
 
-def weak_assumptions(task: Task, ledger: Ledger) -> list[str]:
+def weak_assumptions(task: Task) -> list[str]:
     """What a reader of a clean audit must still take on trust."""
     found = []
     if task.srs == SRS_INSECURE_DEMO:
         found.append(f"srs: {SRS_INSECURE_DEMO}")
-    if getattr(ledger, "operator_controlled", False):
+    if task.ledger.chain_id == EMBEDDED_CHAIN_ID:
         found.append("beacon: operator-controlled")
     if not task.validators:
         found.append("validators: none")

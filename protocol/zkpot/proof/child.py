@@ -200,8 +200,8 @@ def _environment(limits: Limits, scratch: Path) -> dict[str, str]:
     chosen["TMPDIR"] = str(scratch)
     chosen["ZKPOT_CHILD_NICE"] = str(limits.nice)
     chosen["ZKPOT_CHILD_PARENT"] = str(os.getpid())
+    # Matrices here are small: more BLAS threads than cores cost several times the work.
+    chosen["OPENBLAS_NUM_THREADS"] = chosen["OMP_NUM_THREADS"] = str(limits.cores or 1)
     if limits.cores is not None:
-        chosen["ZKPOT_CHILD_CORES"] = str(limits.cores)
-        chosen["RAYON_NUM_THREADS"] = str(limits.cores)
-        chosen["OMP_NUM_THREADS"] = str(limits.cores)
+        chosen["ZKPOT_CHILD_CORES"] = chosen["RAYON_NUM_THREADS"] = str(limits.cores)
     return chosen

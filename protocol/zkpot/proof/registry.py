@@ -1,6 +1,7 @@
 """Names of proof systems, and the one place that turns a name into a system."""
 
 import importlib
+import importlib.util
 from pathlib import Path
 
 from zkpot.errors import Reason, Rejected
@@ -9,6 +10,19 @@ from zkpot.proof.system import Obstacle, ProofSystem, ProvingFailed
 
 EZKL = "ezkl/1"
 SUMCHECK = "sumcheck/1"
+
+
+SYSTEM_TO_PACKAGE = {EZKL: "ezkl", SUMCHECK: "zkpot_prover"}
+"""The package each system cannot do without."""
+
+
+def installed() -> tuple[str, ...]:
+    """Ids of the systems that can be used here."""
+    return tuple(
+        system
+        for system, package in SYSTEM_TO_PACKAGE.items()
+        if importlib.util.find_spec(package) is not None
+    )
 
 
 def available() -> tuple[str, ...]:

@@ -38,6 +38,10 @@ class Phase(IntEnum):
 # --- from devices ---------------------------------------------------------------------------
 
 
+NOT_READY = ("starting", "offline")
+"""Activities of a device that cannot take part in a round yet, or any more."""
+
+
 @dataclass(frozen=True)
 class Status:
     """Retained birth message and last will, on one topic.
