@@ -124,7 +124,8 @@ def demo(
     """Run a whole federated task on this machine, then audit it."""
 
     def work() -> ExitCode:
-        from zkpot_aggregator.demo.run import DemoOptions, run_demo
+        from zkpot_aggregator.demo.options import DemoOptions
+        from zkpot_aggregator.demo.run import run_demo
 
         options = DemoOptions(
             devices=devices,

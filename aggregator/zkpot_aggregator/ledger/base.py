@@ -12,7 +12,6 @@ from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger.calls import Address, Call
 from zkpot_aggregator.ledger.views import Event, RoundView, TaskView
 
-
 EMBEDDED_CHAIN_ID = 131277322940537
 """eth-tester's. On this chain the operator makes every block, and so every beacon."""
 
