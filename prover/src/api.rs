@@ -77,13 +77,14 @@ pub fn wellformed_bytes(shape: &Shape) -> usize {
 pub fn random_blinding(shape: &Shape) -> Result<Zeroizing<Vec<u8>>> {
     let transcript = Transcript::new(b"zkpot/sumcheck/v1/blinding");
     let mut coins: Coins = transcript.coins(&[], &Entropy::system()?);
-    Ok(Zeroizing::new(
+    let mut out = Zeroizing::new(Vec::with_capacity(32 * shape.rows));
+    out.extend(
         coins
             .scalars(shape.rows)
             .iter()
-            .flat_map(|scalar| scalar.to_bytes())
-            .collect(),
-    ))
+            .flat_map(|scalar| scalar.to_bytes()),
+    );
+    Ok(out)
 }
 
 /// A commitment to `theta` (int32 little-endian), in constant time.

@@ -48,9 +48,9 @@ pub fn add_blindings(
             .zip(rows.iter())
             .for_each(|(sum, row)| *sum += weight * row);
     }
-    Ok(Zeroizing::new(
-        sum.iter().flat_map(Scalar::to_bytes).collect(),
-    ))
+    let mut out = Zeroizing::new(Vec::with_capacity(32 * shape.rows));
+    out.extend(sum.iter().flat_map(Scalar::to_bytes));
+    Ok(out)
 }
 
 fn summand_weights(summands: usize, weights: Option<&[i64]>) -> Result<Vec<Scalar>> {

@@ -48,7 +48,7 @@ pub struct CommitmentCoins {
     /// The pad row: pads, products of pads, mask.
     pub pads: Zeroizing<Vec<Fq>>,
     /// Its blinding.
-    pub pad_row: Scalar,
+    pub pad_row: Zeroizing<Scalar>,
 }
 
 /// Coins of the sigma protocol.
@@ -82,7 +82,7 @@ impl CoinSource for Hedged<'_> {
     fn commitments(&self, transcript: &Transcript, plan: &Plan, rows: usize) -> CommitmentCoins {
         let mut coins = transcript.coins(self.witness, &self.entropy[0]);
         let rows = coins.blindings(rows);
-        let pad_row = coins.blindings(1)[0];
+        let pad_row = Zeroizing::new(coins.blindings(1)[0]);
         let mut pads = coins.scalars(plan.pads());
         for (k, (i, j)) in plan.products.iter().enumerate() {
             pads[plan.messages + k] = pads[*i] * pads[*j];
@@ -168,12 +168,14 @@ pub fn prove<A: AuxiliaryRows, M: Rows>(
     }
     let opening = Opening {
         row: weighted_sum(&combined, &form.column_weights),
-        row_blinding: row_blindings
-            .iter()
-            .chain(secrets.blindings)
-            .zip(&form.row_coefficients)
-            .map(|(blinding, coefficient)| blinding * coefficient.to_scalar())
-            .sum(),
+        row_blinding: Zeroizing::new(
+            row_blindings
+                .iter()
+                .chain(secrets.blindings)
+                .zip(&form.row_coefficients)
+                .map(|(blinding, coefficient)| blinding * coefficient.to_scalar())
+                .sum(),
+        ),
         pads: &pads,
         pad_blinding,
     };
@@ -201,9 +203,9 @@ pub fn prove<A: AuxiliaryRows, M: Rows>(
 /// What is opened: `t*` and the pads, with their blindings.
 struct Opening<'a> {
     row: Table,
-    row_blinding: Scalar,
+    row_blinding: Zeroizing<Scalar>,
     pads: &'a [Fq],
-    pad_blinding: Scalar,
+    pad_blinding: Zeroizing<Scalar>,
 }
 
 /// The combined row of each column.
@@ -324,9 +326,9 @@ fn prove_linear(
     }
     for (mask, secret) in blindings
         .iter()
-        .zip([opening.row_blinding, opening.pad_blinding])
+        .zip([&opening.row_blinding, &opening.pad_blinding])
     {
-        let response = Fq::from_scalar(&(mask + c.to_scalar() * secret));
+        let response = Fq::from_scalar(&(mask + c.to_scalar() * **secret));
         transcript.scalar(b"blind", response);
         writer.scalar(response);
     }

@@ -579,7 +579,7 @@ pub fn copy_commitments(coins: &CommitmentCoins) -> CommitmentCoins {
     CommitmentCoins {
         rows: coins.rows.clone(),
         pads: coins.pads.clone(),
-        pad_row: coins.pad_row,
+        pad_row: coins.pad_row.clone(),
     }
 }
 

@@ -189,7 +189,7 @@ fn explain(
         let chosen = Chosen {
             commitments: CommitmentCoins {
                 rows: rows.clone(),
-                pad_row: trapdoor.blinding(pad_log, &pads),
+                pad_row: Zeroizing::new(trapdoor.blinding(pad_log, &pads)),
                 pads: Zeroizing::new(pads.clone()),
             },
             masks: MaskCoins {
@@ -218,7 +218,7 @@ fn another_model_explains_the_proof(dims: &[u64], shifts: &[u64], batch: usize) 
     let plan = case.layout().plan;
     let trapdoor = Trapdoor::new(case.shape.columns().max(plan.pads()));
     let first = Side::new(&case, case.blindings().to_vec());
-    let other_case = (32..)
+    let other_case = (32..100_000)
         .map(|seed| Case {
             inputs: case.inputs.clone(),
             labels: case.labels.clone(),
