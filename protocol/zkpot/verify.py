@@ -152,7 +152,7 @@ def verify_submission(
     opened = check_submission_message(terms.round, terms.sealed.keys(), envelope, accepted)
     submission = opened.message
     # 6
-    proof = decode(ProofObject, get_object(submission.proof), limit=MAX_PROOF_BYTES)
+    proof = read_proof(get_object(submission.proof))
     statement = rebuild_statement(terms, opened.signer, submission.count)
     check_claims(proof, statement, system)
     # 7
@@ -163,6 +163,14 @@ def verify_submission(
             Reason.BELOW_GATE, f"count {submission.count}, the gate is {terms.threshold}"
         )
     return Accepted(opened.signer, submission.count)
+
+
+def read_proof(data: bytes) -> ProofObject:
+    """Reads a proof object; raises `Rejected` (PROOF_MALFORMED) if it is not one."""
+    try:
+        return decode(ProofObject, data, limit=MAX_PROOF_BYTES)
+    except Rejected as rejection:
+        raise Rejected(Reason.PROOF_MALFORMED, rejection.detail) from rejection
 
 
 def rebuild_statement(terms: ProofTerms, device: DeviceId, count: int) -> Statement:

@@ -80,21 +80,23 @@ def _announced(state: at.State, event: on.Announced) -> Step:
     if announced.round < current:
         return Step(state)
     if announced.round > current:
-        return _join(announced)
+        return _join(state, announced)
     if announced.phase in (Phase.CLOSED, Phase.FAILED):
         return _finish(state, announced)
     follow = _FOLLOW.get((type(state), announced.phase))
     return Step(state) if follow is None else follow(state, announced)
 
 
-def _join(announced: Announcement) -> Step:
-    forget = do.Forget(Round(announced.round - 1))
+def _join(state: at.State, announced: Announcement) -> Step:
+    forget: tuple[do.Effect, ...] = ()
+    if not isinstance(state, at.Idle):
+        forget = (do.Forget(round_of(state)),)
     if announced.phase is Phase.COMMIT:
-        return Step(at.Training(announced), (forget, do.Train(announced)))
+        return Step(at.Training(announced), (*forget, do.Train(announced)))
     idle = at.Idle(announced.round)
     if announced.phase is Phase.CLOSED and announced.record is not None:
-        return Step(idle, (forget, do.KeepModel(announced.record)))
-    return Step(idle, (forget,))
+        return Step(idle, (*forget, do.KeepModel(announced.record)))
+    return Step(idle, forget)
 
 
 def _finish(state: at.State, announced: Announcement) -> Step:
