@@ -25,11 +25,18 @@ from zkpot_aggregator.round.entry import Step, announce, enter, fail, verdicts_o
 
 
 def opening_received(terms: RoundTerms, state: at.Aggregating, event: on.OpeningReceived) -> Step:
-    """One opening per accepted device; a second is answered like the first."""
+    """One opening per accepted device; the same one again is answered like the first time.
+
+    A receipt is evidence, so what is still being checked is not answered before the check ends.
+    """
     accepted = Verdicts(state.verdicts).accepted
     opened = check_opening_message(terms, accepted, event.envelope)
-    if any(signed.device == opened.signer for signed in (*state.openings, *state.checking)):
+    if find(state.openings, event.envelope):
         return Step(state, (receipt(terms, opened.signer, event.envelope),))
+    if find(state.checking, event.envelope):
+        return Step(state)
+    if any(signed.device == opened.signer for signed in (*state.openings, *state.checking)):
+        raise Rejected(Reason.DUPLICATE, "another opening of this device was taken")
     checking = (*state.checking, at.Signed(opened.signer, event.envelope))
     return Step(replace(state, checking=checking), (do.CheckOpening(event.envelope),))
 

@@ -25,7 +25,10 @@ def opened(terms: RoundTerms, state: at.Opening, _event: on.OpenedOnChain) -> St
 def commitment_received(
     terms: RoundTerms, state: at.Committing, event: on.CommitmentReceived
 ) -> Step:
-    """One slot per device. A second, different commitment is equivocation."""
+    """One slot per device. A second, different commitment is equivocation.
+
+    A receipt is evidence, so what is still being checked is not answered before the check ends.
+    """
     opened = check_commitment_message(terms, event.envelope)
     taken = next(
         (s for s in (*state.commitments, *state.checking) if s.device == opened.signer), None
@@ -34,6 +37,8 @@ def commitment_received(
         checking = (*state.checking, at.Signed(opened.signer, event.envelope))
         return Step(replace(state, checking=checking), (do.CheckCommitment(event.envelope),))
     if taken.envelope == event.envelope:
+        if taken in state.checking:
+            return Step(state)
         return Step(state, (receipt(terms, taken.device, event.envelope),))
     rejection = Rejected(Reason.EQUIVOCATION, "a second, different commitment")
     effects = refuse(terms, event.envelope, rejection)
