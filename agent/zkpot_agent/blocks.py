@@ -7,7 +7,7 @@ from zkpot.cid import Cid, cid_text, split_object
 from zkpot.errors import Reason, Rejected
 from zkpot.journal import Journal
 
-_PREFIX = "block/"
+BLOCK_PREFIX = "block/"
 
 
 class JournalBlocks:
@@ -18,21 +18,23 @@ class JournalBlocks:
 
     def get(self, cid: Cid) -> bytes:
         """See `BlockStore.get`."""
-        block = self._journal.get(_PREFIX + cid_text(cid))
+        block = self._journal.get(BLOCK_PREFIX + cid_text(cid))
         if block is None:
             raise Rejected(Reason.NOT_FOUND, cid_text(cid))
         return block
 
     def put(self, cid: Cid, block: bytes, /) -> None:
         """See `BlockStore.put`."""
-        self._journal.transition({_PREFIX + cid_text(cid): block})
+        self._journal.transition({BLOCK_PREFIX + cid_text(cid): block})
 
     def offer(self, data: bytes) -> Cid:
         """Keeps an object for the aggregator to fetch; returns its name."""
         root, blocks = split_object(data)
-        self._journal.transition({_PREFIX + cid_text(cid): block for cid, block in blocks.items()})
+        self._journal.transition(
+            {BLOCK_PREFIX + cid_text(cid): block for cid, block in blocks.items()}
+        )
         return root
 
     def clear(self) -> dict[str, bytes | None]:
         """The journal puts that drop every block."""
-        return {key: None for key, _ in self._journal.items(_PREFIX)}
+        return {key: None for key, _ in self._journal.items(BLOCK_PREFIX)}

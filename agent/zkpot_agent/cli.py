@@ -113,6 +113,47 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
     exit_with(work)
 
 
+@app.command()
+def selftest(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The agent's TOML file: task and limits.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="digits or mnist; default: the shape of the task.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Samples; default: the task's, or 100.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Prove and verify with a random model, to see whether this device can.
+
+    A child process, within the configured limits, does what a round asks for: it commits to a
+    random model of the task's shape, proves it well formed, proves its accuracy on random
+    samples, and verifies both. Printed are the time of each step, the memory, and whether that
+    is within limits.memory_mb and the task's deadline for proving. Nothing is sent. Exit
+    status 0 if the device can take part, 1 if not.
+    """
+
+    def work() -> ExitCode:
+        from zkpot.config import load_config
+        from zkpot_agent.config import AgentConfig
+        from zkpot_agent.selftest import plan_for, run_selftest
+
+        loaded = None if config is None else load_config(AgentConfig, config)
+        result = run_selftest(plan_for(loaded, shape, batch))
+        facts = result.facts()
+        if json_output:
+            typer.echo(json.dumps(facts))
+        else:
+            for name, value in facts.items():
+                text = f"{value:.3f}" if isinstance(value, float) else value
+                typer.echo(f"{name:<20} {text}")
+        return ExitCode.OK if result.ok else ExitCode.FAILURE
+
+    exit_with(work)
+
+
 def main() -> None:
     """Entry point of the console script."""
     app()
