@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-
 from tests.protocol.fakes import FakeProofSystem, no_progress
+
 from zkpot import merkle
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Sample, batch_of, draw, make_pool, make_reveal
@@ -55,7 +55,7 @@ def make_task(pool: Sequence[Sample], genesis: Cid, **changes: Any) -> Task:
         rounds=5,
         minimum_devices=2,
         maximum_devices=10,
-        gate=Gate(1, BATCH),
+        gate=Gate(2, BATCH),
         aggregation="plain:fedavg",
         weighting=Weighting.PROVEN_COUNT,
         deadlines=Deadlines(10, 10, 10, 10, 10),

@@ -232,6 +232,7 @@ def test_a_small_message_cannot_stand_for_a_large_one() -> None:
 @settings(max_examples=40)
 @given(data=st.binary(max_size=200))
 def test_random_bytes_are_read_or_rejected(wire_type: type, data: bytes) -> None:
+    value: object
     try:
         value = decode(wire_type, data, limit=LIMIT)
     except Rejected:
@@ -260,6 +261,7 @@ cbor_items = st.recursive(
 @given(item=cbor_items)
 def test_well_formed_cbor_is_read_or_rejected(wire_type: type, item: object) -> None:
     data = cbor2.dumps(item, canonical=True)
+    value: object
     try:
         value = decode(wire_type, data, limit=LIMIT)
     except Rejected:
@@ -287,6 +289,7 @@ def test_a_mutated_encoding_is_another_value_or_rejected(
                 mutated[position:position] = data.draw(st.binary(min_size=1, max_size=9))
             case _:
                 mutated[position:position] = mutated[: position + 1]
+    found: object
     try:
         found = decode(wire_type, bytes(mutated), limit=LIMIT)
     except Rejected:

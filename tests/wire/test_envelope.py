@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from zkpot.cid import raw_cid
+from zkpot.cid import BLOCK_BYTES, raw_cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest, Round, TaskId
 from zkpot.keys import KeyPair
@@ -21,7 +21,7 @@ from zkpot.wire.envelope import (
     open_envelope,
     sign,
 )
-from zkpot.wire.messages import BLOCK_BYTES, Block, Commitment, RecordProposal, Status
+from zkpot.wire.messages import Block, Commitment, RecordProposal, Status
 
 KEY = KeyPair.from_seed(bytes([1]) * 32)
 OTHER = KeyPair.from_seed(bytes([2]) * 32)
