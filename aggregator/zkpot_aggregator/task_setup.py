@@ -5,8 +5,9 @@ a process that dies in between goes on with the same task.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NoReturn
 
 from zkpot.cid import split_object
 from zkpot.errors import ExitCode, Fatal, Rejected
@@ -54,17 +55,16 @@ def ensure_task(
     ledger: Ledger,
 ) -> TaskHandle:
     """The task of this journal, created if there is none yet; idempotent."""
-    manifest = journal.get(_MANIFEST_KEY)
+    stored = journal.get(_MANIFEST_KEY)
     genesis = initial_model(data.spec, config.seed).encode()
-    if manifest is None:
-        publisher = _pool(pool_file, data)
-        task = _manifest(config, data, publisher, genesis, key, ledger)
-        manifest = encode_task(task)
+    publisher = _pool(pool_file, data, must_exist=stored is not None)
+    nonce = secrets.token_bytes(16) if stored is None else decode_task(stored).nonce
+    task = _manifest(config, data, publisher, genesis, key, ledger, nonce)
+    manifest = encode_task(task)
+    if stored is None:
         journal.transition({_MANIFEST_KEY: manifest})
-    task = decode_task(manifest)
-    if task.operator_key != key.public_key:
-        raise Fatal(ExitCode.KEY, "this journal's task belongs to another key")
-    publisher = load_pool(pool_file, task.pool.root)
+    elif stored != manifest:
+        _refuse_changes(decode_task(stored), task)
     put_object(content, genesis)
     cid = put_object(content, manifest, [task.genesis])
     content.pin(cid)
@@ -75,8 +75,22 @@ def ensure_task(
     return TaskHandle(identity, task, publisher)
 
 
-def _pool(pool_file: Path, data: TaskData) -> Publisher:
-    if pool_file.exists():
+def _refuse_changes(task: Task, configured: Task) -> NoReturn:
+    """A task is immutable: a changed configuration is a new task, in a new directory."""
+    changed = [
+        field.name
+        for field in fields(Task)
+        if getattr(task, field.name) != getattr(configured, field.name)
+    ]
+    raise Fatal(
+        ExitCode.CONFIG,
+        f"the task exists and cannot change, but the configuration differs in: "
+        f"{', '.join(changed)}. Undo that, or start a new task in a new state_dir",
+    )
+
+
+def _pool(pool_file: Path, data: TaskData, *, must_exist: bool) -> Publisher:
+    if must_exist or pool_file.exists():
         return load_pool(pool_file)
     return create_pool(pool_file, data.pool)
 
@@ -88,6 +102,7 @@ def _manifest(
     genesis: bytes,
     key: KeyPair,
     ledger: Ledger,
+    nonce: bytes,
 ) -> Task:
     identity = ledger.identity()
     try:
@@ -116,7 +131,7 @@ def _manifest(
             genesis=split_object(genesis)[0],
             ledger=LedgerTerms(identity.chain_id, identity.contract, config.draw_delay_blocks),
             validators=(),
-            nonce=secrets.token_bytes(16),
+            nonce=nonce,
         )
     except (Rejected, KeyError) as error:
         raise Fatal(ExitCode.CONFIG, f"task: {error}") from error
