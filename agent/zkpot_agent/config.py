@@ -1,16 +1,23 @@
 """The agent's configuration file. What it settles cannot be changed over MQTT."""
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from zkpot.ids import TaskId
-from zkpot.link import BrokerSettings
+from zkpot.link import BrokerSettings, Tls
 from zkpot.proof.child import Limits
 from zkpot.wire.codec import Span
 from zkpot_agent.train.trainer import TrainSettings
+
+JOURNAL_FILE = "journal.sqlite"
+"""In `state_dir`."""
+
+CREDENTIAL = "agent"
+"""The id of `LoadCredential=` in the unit: it stands before the name of each file."""
 
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -61,8 +68,36 @@ class PrivacyConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """Where new global models are put for applications; without a folder, in `state_dir`.
+
+    Files in a folder of its own are readable for the folder's group. `tflite` also writes the
+    model for LiteRT, where that is installed.
+    """
+
+    folder: Path | None = None
+    tflite: bool = True
+
+
+@dataclass(frozen=True)
+class HookConfig:
+    """Whom to tell of a new model: a command, a Unix socket, or both.
+
+    Each gets one line of JSON, on standard input or through the socket, and `timeout_s` to
+    take it.
+    """
+
+    command: tuple[str, ...] = ()
+    socket: Path | None = None
+    timeout_s: Annotated[int, Span(1, 600)] = 30
+
+
+@dataclass(frozen=True)
 class AgentConfig:
-    """Everything `zkpot-agent run` needs; relative paths start at the file's folder."""
+    """Everything `zkpot-agent run` needs; relative paths start at the file's folder.
+
+    `profile` names a firmware profile, `auto` for this board's, or a file of the owner's.
+    """
 
     task: str
     operator_key: str
@@ -74,6 +109,9 @@ class AgentConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     cache_dir: Path | None = None
+    profile: str | None = None
+    export: ExportConfig = field(default_factory=ExportConfig)
+    hook: HookConfig = field(default_factory=HookConfig)
 
     def __post_init__(self) -> None:
         for name, text in (("task", self.task), ("operator_key", self.operator_key)):
@@ -86,6 +124,42 @@ class AgentConfig:
         return TaskId(bytes.fromhex(self.task))
 
     @property
+    def model_dir(self) -> Path:
+        """Where the global model is published."""
+        return self.export.folder or self.state_dir
+
+    @property
     def operator_public_key(self) -> bytes:
         """The Ed25519 key of the aggregator; the task's manifest must name the same."""
         return bytes.fromhex(self.operator_key)
+
+
+def with_credentials(config: AgentConfig, folder: Path | None = None) -> AgentConfig:
+    """`config` with the service manager's copies of its secret files, where there are some.
+
+    systemd hands the files of `LoadCredential=agent:…` to the service as `agent_NAME` in the
+    folder CREDENTIALS_DIRECTORY names: a service without root cannot read the originals.
+    """
+    if folder is None:
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        if given is None:
+            return config
+        folder = Path(given)
+
+    def ours(path: Path) -> Path:
+        copy = folder / f"{CREDENTIAL}_{path.name}"
+        return copy if copy.exists() else path
+
+    broker, tls = config.broker, config.broker.tls
+    if tls is not None:
+        tls = Tls(
+            ours(tls.ca_file),
+            tls.certificate_file and ours(tls.certificate_file),
+            tls.key_file and ours(tls.key_file),
+        )
+    password_file = broker.password_file and ours(broker.password_file)
+    return replace(
+        config,
+        key_file=ours(config.key_file),
+        broker=replace(broker, password_file=password_file, tls=tls),
+    )

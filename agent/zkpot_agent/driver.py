@@ -16,7 +16,9 @@ from zkpot.ids import Round
 from zkpot.journal import Outgoing
 from zkpot.proof.system import ProvingFailed
 from zkpot.wire.codec import decode_tagged, encode, encode_tagged
-from zkpot_agent.model_file import replace_model
+from zkpot_agent.inference_publish import Publisher
+from zkpot_agent.notify import Pulse
+from zkpot_agent.objects import FETCH_SECONDS
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round import machine
@@ -31,6 +33,9 @@ INCIDENT = "incident"
 
 RETRY_SECONDS = 2.0
 
+GRACE_SECONDS = 60.0
+"""On a busy board everything takes a little longer than its limit."""
+
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task whose failure ends the service, like `TaskGroup.create_task`."""
 
@@ -43,10 +48,13 @@ class Driver:
         worker: Worker,
         spawn: Spawn,
         on_state: Callable[[at.State], None] = lambda _state: None,
+        pulse: Pulse | None = None,
     ) -> None:
         self._worker = worker
         self._spawn = spawn
         self._on_state = on_state
+        self._pulse = pulse or Pulse()
+        self._publisher = Publisher(worker.config, worker.task)
         self._work: asyncio.Task[None] | None = None
         stored = worker.journal.get(STATE_KEY)
         self.state: at.State = (
@@ -128,12 +136,20 @@ class Driver:
         self, round_number: Round, work: Callable[[], Coroutine[Any, Any, on.Event]]
     ) -> None:
         self._stop_work()
+        self._pulse.busy(self._silence_s)
         self._work = self._spawn(self._persist(round_number, work))
 
     def _stop_work(self) -> None:
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
         self._work = None
+        self._pulse.idle()
+
+    @property
+    def _silence_s(self) -> float:
+        """The longest a step may take without saying so: its child's limit and one download."""
+        limits = self._worker.task.deadlines
+        return max(limits.commit, limits.prove, limits.record) + FETCH_SECONDS + GRACE_SECONDS
 
     async def _persist(
         self, round_number: Round, work: Callable[[], Coroutine[Any, Any, on.Event]]
@@ -144,20 +160,23 @@ class Driver:
                 event = await work()
             except Transient as error:
                 _logger.info("round %d: %s; trying again", round_number, error)
+                self._pulse.beat()
                 await asyncio.sleep(RETRY_SECONDS)
+                continue
             except (Rejected, ProvingFailed) as error:
-                self.apply(on.GaveUp(round_number, str(error)))
-                return
-            else:
-                self.apply(event)
-                return
+                event = on.GaveUp(round_number, str(error))
+            self._pulse.idle()
+            self.apply(event)
+            return
 
     async def _keep_model(self, record: Cid) -> None:
         worker = self._worker
         try:
-            replace_model(worker.config.state_dir, await worker.model_after(record))
+            model = await worker.model_after(record)
         except (Rejected, Transient) as error:
             _logger.warning("the new global model could not be fetched: %s", error)
+            return
+        await self._publisher.publish(model)
 
 
 def _describe(state: at.State) -> tuple[str, int]:

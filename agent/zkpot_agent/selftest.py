@@ -23,8 +23,7 @@ from zkpot.proof.registry import SUMCHECK
 from zkpot.proof.system import ProvingFailed
 from zkpot.task import SRS_INSECURE_DEMO, Task, decode_task, manifest_cid
 from zkpot_agent.blocks import BLOCK_PREFIX
-from zkpot_agent.config import AgentConfig, LimitsConfig
-from zkpot_agent.service import JOURNAL_FILE
+from zkpot_agent.config import JOURNAL_FILE, AgentConfig, LimitsConfig
 from zkpot_agent.trial import Trial, trial
 from zkpot_agent.work import cache_dir
 

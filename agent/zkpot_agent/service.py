@@ -11,6 +11,7 @@ from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
 from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
+from zkpot.link.download import DEFAULT_WINDOW
 from zkpot.link.mqtt import MqttLink
 from zkpot.proof.registry import available
 from zkpot.proof.system import Progress
@@ -28,16 +29,24 @@ from zkpot.wire.messages import (
     Want,
 )
 from zkpot_agent.blocks import JournalBlocks
-from zkpot_agent.config import AgentConfig
+from zkpot_agent.config import JOURNAL_FILE, AgentConfig, with_credentials
 from zkpot_agent.driver import Driver, Spawn
+from zkpot_agent.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot_agent.objects import Objects
+from zkpot_agent.profile import bounded, profile_of
+from zkpot_agent.profile_holds import Holds
 from zkpot_agent.round import events as on
+from zkpot_agent.round.machine import round_of
+from zkpot_agent.round.states import State
 from zkpot_agent.work import Worker
 
 _logger = logging.getLogger(__name__)
 
-JOURNAL_FILE = "journal.sqlite"
 _SESSION_KEY = "session"
+_OWNER_KEY = "owner"
+
+PREPARE_SECONDS = 3700.0
+"""A little more than `Worker.prepare` gives its child."""
 
 
 class AgentService:
@@ -49,14 +58,20 @@ class AgentService:
         *,
         worker_type: type[Worker] = Worker,
         progress: Progress = lambda _what, _fraction: None,
+        notifier: Notifier | None = None,
     ) -> None:
+        self._profile = profile_of(config)
+        config = bounded(with_credentials(config), self._profile)
         self._config = config
         self._worker_type = worker_type
-        self._progress = progress
+        self._notifier = notifier or Notifier()
+        self._pulse = Pulse()
+        self._line = StatusLine(self._notifier, self._pulse, progress)
         self._key = load_key_file(config.key_file)
         self._operator = config.operator_public_key
         self._keys = {device_id(self._operator): self._operator}
         self._journal = Journal.open(config.state_dir / JOURNAL_FILE)
+        self._claim_state()
         self._session = self._next_session()
         self._activity, self._offline = NOT_READY
         self._driver: Driver | None = None
@@ -78,29 +93,49 @@ class AgentService:
             key=self._key,
             store=blocks,
             address=lambda _peer, kind: topics.up(self._key.id, kind),
+            window=self._profile.network.blocks_in_flight if self._profile else DEFAULT_WINDOW,
         )
+        self._line.phase("connecting to the broker")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(link.run())
                 group.create_task(self._exchange.run())
                 group.create_task(self._receive_all(link))
                 group.create_task(self._join(blocks, group.create_task))
+                group.create_task(self._say_ready(link))
+                group.create_task(feed_watchdog(self._notifier, self._pulse))
         except* Fatal as fatals:
             raise fatals.exceptions[0] from None
         finally:
+            self._notifier.stopping()
             with contextlib.suppress(Transient):
                 await link.stop()
             self._journal.close()
+
+    async def _say_ready(self, link: MqttLink) -> None:
+        await link.ready()
+        self._notifier.ready()
 
     async def _join(self, blocks: JournalBlocks, spawn: Spawn) -> None:
         """Fetches the task, gets the proof system ready, then lets the round begin."""
         objects = Objects(self._exchange, device_id(self._operator))
         task = await self._task(objects)
         worker = self._worker_type(
-            self._config, task, self._key, self._journal, blocks, objects, self._progress
+            self._config,
+            task,
+            self._key,
+            self._journal,
+            blocks,
+            objects,
+            self._line.progress,
+            Holds.of(self._profile),
         )
+        self._line.phase("preparing the proof system")
+        self._pulse.busy(PREPARE_SECONDS)
         await worker.prepare()
-        self._driver = Driver(worker, spawn, lambda state: self._say(type(state).__name__.lower()))
+        self._pulse.idle()
+        self._driver = Driver(worker, spawn, self._entered, self._pulse)
+        self._line.phase("waiting for a round")
         self._say("ready")
         self._driver.resume()
         if self._announcement is not None:
@@ -108,6 +143,7 @@ class AgentService:
 
     async def _task(self, objects: Objects) -> Task:
         task: Task | None = None
+        self._line.phase("fetching the task")
         while task is None:
             try:
                 task = decode_task(await objects.fetch(manifest_cid(self._config.task_id)))
@@ -158,6 +194,11 @@ class AgentService:
             *(self._driver.unanswered() if self._driver is not None else ()),
         ]
 
+    def _entered(self, state: State) -> None:
+        phase = type(state).__name__.lower()
+        self._line.phase(f"round {round_of(state)}: {phase}")
+        self._say(phase)
+
     def _say(self, activity: str) -> None:
         self._activity = activity
         self._journal.transition({}, [self._status(online=True)])
@@ -167,6 +208,17 @@ class AgentService:
         return Outgoing(
             topics.status(self._key.id), sign(status, self._key), retain=True, replaces="status"
         )
+
+    def _claim_state(self) -> None:
+        """One state directory belongs to one task and one key, for ever."""
+        owner = self._config.task_id + self._key.id
+        stored = self._journal.get(_OWNER_KEY)
+        if stored is not None and stored != owner:
+            raise Fatal(
+                ExitCode.STATE,
+                f"{self._config.state_dir} belongs to another task or key: use a new state_dir",
+            )
+        self._journal.transition({_OWNER_KEY: owner})
 
     def _next_session(self) -> int:
         stored = self._journal.get(_SESSION_KEY)

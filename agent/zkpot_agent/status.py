@@ -7,11 +7,10 @@ from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import device_text
 from zkpot.keys import load_key_file
 from zkpot.wire.codec import decode_tagged
-from zkpot_agent.config import AgentConfig
+from zkpot_agent.config import JOURNAL_FILE, AgentConfig
 from zkpot_agent.driver import INCIDENT, STATE_KEY
 from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
-from zkpot_agent.service import JOURNAL_FILE
 
 _LATEST = 5
 

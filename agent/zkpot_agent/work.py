@@ -35,10 +35,11 @@ from zkpot.wire import topics
 from zkpot.wire.codec import decode, encode
 from zkpot.wire.envelope import envelope_digest, sign
 from zkpot.wire.messages import Announcement, Receipt
-from zkpot_agent import jobs
+from zkpot_agent import jobs, thermal_job
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
 from zkpot_agent.objects import Objects
+from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.machine import opening_message
@@ -49,6 +50,9 @@ RECEIPT = "receipt"
 
 TIMING = "timing"
 """Journal events: when a step of a round began and ended."""
+
+COUNT = "count"
+"""Journal events: by round, how many samples of the batch our model labels right."""
 
 
 def cache_dir(config: AgentConfig) -> Path:
@@ -63,7 +67,10 @@ def opening_key(round_number: int) -> str:
 
 @dataclass(frozen=True)
 class Worker:
-    """One device's tools. `progress` is told what is being done and how far it is."""
+    """One device's tools. `progress` is told what is being done and how far it is.
+
+    Training waits while `holds` says so.
+    """
 
     config: AgentConfig
     task: Task
@@ -72,6 +79,7 @@ class Worker:
     blocks: JournalBlocks
     objects: Objects
     progress: Progress
+    holds: Holds = NO_HOLDS
 
     async def prepare(self) -> None:
         """Makes or loads the proof system's keys before the first round."""
@@ -82,13 +90,15 @@ class Worker:
 
     async def train(self, joined: Announcement) -> on.Event:
         """Trains from the round's model and commits to the result."""
+        await Watch(self.holds).wait(self.progress)
         start = decode_global_model(self.task.model.shape, await self.objects.fetch(joined.model))
         seed = self.config.train.seed
         seed = secrets.randbits(63) if seed is None else seed + joined.round
         limits = self._limits(self.task.deadlines.commit)
         with self._timed(joined.round, "train"):
             trained = await child.run(
-                jobs.train,
+                thermal_job.train,
+                self.holds,
                 self.task,
                 start,
                 self.config.data,
@@ -121,6 +131,7 @@ class Worker:
         opening = self.opening(joined.round)
         shape = self.task.model.shape
         count = count_correct(shape, opening.theta, batch.inputs, batch.labels)
+        self.journal.note(COUNT, str(joined.round), json.dumps([count, batch.size]).encode())
         context = submission_context(
             self.config.task_id,
             joined.round,
