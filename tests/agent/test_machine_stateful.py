@@ -1,0 +1,182 @@
+"""The device's round under announcements, results and restarts in any order."""
+
+from typing import Any, get_args
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.agent.announcements import TASK, announcement, cid
+
+from zkpot.cid import Cid
+from zkpot.errors import Reason
+from zkpot.ids import Beacon, Digest, Round
+from zkpot.wire.codec import decode_tagged, encode_tagged
+from zkpot.wire.messages import Commitment, Opening, Phase, Receipt, Submission
+from zkpot_agent.round import effects as do
+from zkpot_agent.round import events as on
+from zkpot_agent.round import machine
+from zkpot_agent.round import states as at
+
+ROUNDS = st.integers(0, 4)
+PHASES = st.sampled_from(list(Phase))
+VARIANTS = st.sampled_from(("", "", "", " again"))
+REASONS = st.none() | st.sampled_from(list(Reason))
+
+
+class Device(RuleBasedStateMachine):
+    """One device; `secrets` is what its journal holds, `sent` what its outbox ever held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: at.State = at.Idle(Round(0))
+        self.secrets: dict[Round, bytes] = {}
+        self.sent: dict[tuple[type, Round], set[object]] = {}
+        self.proven: dict[bytes, set[tuple[Beacon, Cid]]] = {}
+        self.work: do.Effect | None = None
+        self.made = 0
+        self.past: list[on.Event] = []
+
+    def _apply(self, event: on.Event) -> None:
+        before = self.state
+        step = machine.step(before, event)
+        assert machine.step(before, event) == step
+        assert machine.round_of(step.state) >= machine.round_of(before)
+        self.state = step.state
+        self.past = [*self.past[-20:], event]
+        for effect in step.effects:
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: do.Effect) -> None:
+        match effect:
+            case do.Send(_, message):
+                kinds = (Commitment, Submission, Opening)
+                if isinstance(message, kinds):
+                    self.sent.setdefault((type(message), message.round), set()).add(message)
+                assert message.round == machine.round_of(self.state)
+            case do.Prove(proving):
+                drawn = (proving.beacon, proving.batch)
+                self.proven.setdefault(proving.commitment, set()).add(drawn)
+                assert proving.joined.round in self.secrets
+                self.work = effect
+            case do.Train() | do.SealOpening() | do.CheckRecord():
+                self.work = effect
+            case do.Forget(last):
+                self.secrets = {r: s for r, s in self.secrets.items() if r > last}
+                self.work = None
+
+    # --- one event per rule -----------------------------------------------------------------
+
+    @rule(number=ROUNDS, phase=PHASES, variant=VARIANTS)
+    def announcement(self, number: int, phase: Phase, variant: str) -> None:
+        self._apply(on.Announced(announcement(number, phase, variant)))
+
+    @rule(phase=PHASES, variant=VARIANTS)
+    def announcement_of_this_round(self, phase: Phase, variant: str) -> None:
+        number = machine.round_of(self.state)
+        self._apply(on.Announced(announcement(number, phase, variant)))
+
+    @rule()
+    def announcement_of_the_next_round(self) -> None:
+        number = machine.round_of(self.state) + 1
+        self._apply(on.Announced(announcement(number, Phase.COMMIT)))
+
+    @rule(missing=st.sampled_from(("sealed", "beacon", "batch", "verdicts", "record")))
+    def incomplete_announcement(self, missing: str) -> None:
+        number = machine.round_of(self.state)
+        phase = Phase.AGGREGATE if missing == "verdicts" else Phase.PROVE
+        changes: dict[str, Any] = {missing: None}
+        self._apply(on.Announced(announcement(number, phase, **changes)))
+
+    @precondition(lambda self: self.work is not None)
+    @rule(reason=REASONS)
+    def work_done(self, reason: Reason | None) -> None:
+        self.made += 1
+        done, self.work = self.work, None
+        match done:
+            case do.Train(joined):
+                secret = f"commitment {self.made}".encode()
+                self.secrets[joined.round] = secret
+                self._apply(on.Trained(joined.round, secret, None))
+            case do.Prove(proving):
+                proof = cid(f"proof {self.made}")
+                assert self.secrets[proving.joined.round] == proving.commitment
+                self._apply(on.Proved(proving.joined.round, self.made, proof))
+            case do.SealOpening(submitted):
+                assert submitted.joined.round in self.secrets
+                sealed = cid(f"sealed opening {self.made}")
+                self._apply(on.OpeningSealed(submitted.joined.round, sealed))
+            case do.CheckRecord(opened, record):
+                number = opened.submitted.joined.round
+                self._apply(on.RecordChecked(number, record, reason, "detail"))
+
+    @precondition(lambda self: self.work is not None)
+    @rule()
+    def work_fails(self) -> None:
+        self.work = None
+        self._apply(on.GaveUp(machine.round_of(self.state), "failed"))
+
+    @rule(number=ROUNDS)
+    def late_result(self, number: int) -> None:
+        if number != machine.round_of(self.state):
+            self._apply(on.Trained(Round(number), b"late", None))
+            self._apply(on.Proved(Round(number), 1, cid("late")))
+            self._apply(on.OpeningSealed(Round(number), cid("late")))
+            self._apply(on.GaveUp(Round(number), "late"))
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def duplicate(self, data: st.DataObject) -> None:
+        """Announcements, proposals and receipts may arrive twice; work reports once."""
+        event = data.draw(st.sampled_from(self.past))
+        if isinstance(event, on.Announced | on.RecordProposed | on.Receipted):
+            self._apply(event)
+
+    @rule(number=ROUNDS)
+    def proposal(self, number: int) -> None:
+        self._apply(on.RecordProposed(Round(number), cid(f"record {number}")))
+
+    @rule(reason=REASONS)
+    def receipt(self, reason: Reason | None) -> None:
+        number = machine.round_of(self.state)
+        self._apply(on.Receipted(Receipt(TASK, number, Digest(bytes(32)), reason, "")))
+
+    @rule()
+    def restart(self) -> None:
+        self.state = decode_tagged(get_args(at.State), encode_tagged(self.state))
+        self.work = None
+        for effect in machine.resume(self.state):
+            if isinstance(effect, do.Send):
+                message = effect.message
+                assert message in self.sent[type(message), message.round], "was not decided"
+            self._carry_out(effect)
+
+    # --- what always holds ------------------------------------------------------------------
+
+    @invariant()
+    def one_message_of_a_kind_per_round(self) -> None:
+        assert all(len(messages) == 1 for messages in self.sent.values())
+
+    @invariant()
+    def one_beacon_per_commitment(self) -> None:
+        assert all(len(drawn) == 1 for drawn in self.proven.values())
+
+    @invariant()
+    def secrets_end_with_their_round(self) -> None:
+        now = machine.round_of(self.state)
+        assert all(number >= now for number in self.secrets)
+        if isinstance(self.state, at.Idle):
+            assert not self.secrets
+
+    @invariant()
+    def the_state_survives_the_disk(self) -> None:
+        assert decode_tagged(get_args(at.State), encode_tagged(self.state)) == self.state
+
+    @invariant()
+    def resuming_is_never_about_another_round(self) -> None:
+        for effect in machine.resume(self.state):
+            if isinstance(effect, do.Send):
+                assert effect.message.round == machine.round_of(self.state)
+
+
+TestDevice = Device.TestCase
+TestDevice.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
