@@ -1,13 +1,13 @@
 """The `zkpot-agent` command: parses, calls one function, prints."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from zkpot.errors import ExitCode
-from zkpot.process import exit_with, log_to_stderr, run_until_signalled
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +32,7 @@ def run(
 
     def work() -> ExitCode:
         from zkpot.config import load_config
+        from zkpot.process import log_to_stderr, run_until_signalled
         from zkpot_agent.config import AgentConfig
         from zkpot_agent.service import AgentService
         from zkpot_agent.work import Worker
@@ -49,7 +50,7 @@ def run(
 
         return run_until_signalled(serve)
 
-    exit_with(work)
+    _exit_with(work)
 
 
 @app.command()
@@ -71,7 +72,7 @@ def keygen(
             typer.echo(f"device      {facts['device']}\npublic key  {facts['public_key']}")
         return ExitCode.OK
 
-    exit_with(work)
+    _exit_with(work)
 
 
 @app.command()
@@ -87,10 +88,12 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
         else:
             for finding in findings:
                 mark = "ok  " if finding.ok else "FAIL"
-                typer.echo(f"{mark}  {finding.what:<10} {finding.detail}")
+                typer.echo(f"{mark}  {finding.what:<11} {finding.detail}")
+                if finding.fix:
+                    typer.echo(f"      {'':<11} to do: {finding.fix}")
         return ExitCode.OK if all(f.ok for f in findings) else ExitCode.FAILURE
 
-    exit_with(work)
+    _exit_with(work)
 
 
 @app.command()
@@ -110,7 +113,7 @@ def status(config: ConfigOption, json_output: JsonOption = False) -> None:
                 typer.echo(f"{name:<10} {value}")
         return ExitCode.OK
 
-    exit_with(work)
+    _exit_with(work)
 
 
 @app.command()
@@ -150,6 +153,128 @@ def selftest(
                 text = f"{value:.3f}" if isinstance(value, float) else value
                 typer.echo(f"{name:<20} {text}")
         return ExitCode.OK if result.ok else ExitCode.FAILURE
+
+    _exit_with(work)
+
+
+@app.command()
+def infer(
+    model: Annotated[str, typer.Option(help="global-model.cbor, .tflite, .onnx, or a CID.")],
+    input_file: Annotated[Path, typer.Option("--input", help=".npz or .csv; bytes 0 to 255.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The agent's TOML file; needed for a CID.")
+    ] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="The task's manifest; default: task.cbor by the model.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the labels a model gives to samples, one a line."""
+
+    def work() -> ExitCode:
+        from zkpot.config import load_config
+        from zkpot_agent import inference
+        from zkpot_agent.config import AgentConfig
+        from zkpot_agent.inference_input import read_inputs
+
+        loaded = None if config is None else load_config(AgentConfig, config)
+        facts = inference.infer(model, read_inputs(input_file), loaded, task)
+        if json_output:
+            typer.echo(json.dumps(facts))
+        else:
+            typer.echo("\n".join(map(str, facts["labels"])))
+            if "correct" in facts:
+                typer.echo(f"{facts['correct']} of {facts['samples']} are right", err=True)
+        return ExitCode.OK
+
+    _exit_with(work)
+
+
+@app.command()
+def export(
+    to: Annotated[str, typer.Option("--format", help="tflite or onnx.")],
+    output: Annotated[Path, typer.Option(help="Where to write the model.")],
+    model: Annotated[
+        str | None, typer.Option(help="global-model.cbor or a CID; default: the latest.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The agent's TOML file: where models lie.")
+    ] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="The task's manifest; default: task.cbor by the model.")
+    ] = None,
+) -> None:
+    """Write a global model for another runtime, exact to the last bit."""
+
+    def work() -> ExitCode:
+        from zkpot.config import load_config
+        from zkpot_agent.config import AgentConfig
+        from zkpot_agent.inference_convert import export_model
+
+        loaded = None if config is None else load_config(AgentConfig, config)
+        size = export_model(to, output, model, loaded, task)
+        typer.echo(f"{output}: {size} bytes")
+        return ExitCode.OK
+
+    _exit_with(work)
+
+
+@app.command()
+def install(
+    profile: Annotated[str, typer.Option(help="A firmware profile, or auto.")] = "auto",
+    root: Annotated[Path, typer.Option(help="Write below this folder, as a dry run.")] = Path("/"),
+    config: Annotated[
+        str, typer.Option("--config", help="Where the config will lie on the device.")
+    ] = "/etc/zkpot/agent.toml",
+) -> None:
+    """Make the agent a service: unit, limits of this board, folders, config to fill in."""
+
+    def work() -> ExitCode:
+        import subprocess
+
+        from zkpot_agent.install import activate
+        from zkpot_agent.install import install as install_files
+
+        report = install_files(root, profile, config)
+
+        def call(command: list[str]) -> None:
+            subprocess.run(command, check=False)
+
+        report.done += activate(root, call)
+        _print_report(report.done, report.kept)
+        for number, hint in enumerate(report.hints, 1):
+            typer.echo(f"next {number}  {hint}")
+        return ExitCode.OK
+
+    _exit_with(work)
+
+
+@app.command()
+def uninstall(
+    root: Annotated[Path, typer.Option(help="The folder `install` wrote below.")] = Path("/"),
+) -> None:
+    """Remove what install wrote. Keys, state and what you changed stay."""
+
+    def work() -> ExitCode:
+        from zkpot_agent.install import uninstall as uninstall_files
+
+        report = uninstall_files(root)
+        _print_report(report.done, report.kept)
+        return ExitCode.OK
+
+    _exit_with(work)
+
+
+def _print_report(done: list[str], kept: list[str]) -> None:
+    for line in done:
+        typer.echo(f"done    {line}")
+    for line in kept:
+        typer.echo(f"kept    {line}")
+
+
+def _exit_with(work: Callable[[], ExitCode]) -> None:
+    # Imported when a command runs: asyncio would be a sixth of the time of --help.
+    from zkpot.process import exit_with
 
     exit_with(work)
 

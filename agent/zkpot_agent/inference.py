@@ -19,6 +19,7 @@ from zkpot.model import Int64Array, Shape, UInt8Array, predict
 from zkpot.task import decode_task
 from zkpot_agent.blocks import BLOCK_PREFIX
 from zkpot_agent.config import JOURNAL_FILE, AgentConfig
+from zkpot_agent.inference_input import Inputs
 from zkpot_agent.model_file import MODEL_FILE
 
 TASK_FILE = "task.cbor"
@@ -79,6 +80,17 @@ def open_model(model: str, config: AgentConfig | None, task_file: Path | None) -
         beside = config.model_dir / TASK_FILE
     shape = decode_task(_read(task_file or beside)).model.shape
     return IntegerModel(shape, decode_global_model(shape, data).theta)
+
+
+def infer(
+    model: str, inputs: Inputs, config: AgentConfig | None, task_file: Path | None
+) -> dict[str, Any]:
+    """The documented JSON object: labels, and how many are right if the inputs are labelled."""
+    labels = open_labels(model, config, task_file)(inputs.values)
+    facts: dict[str, Any] = {"samples": len(labels), "labels": labels.tolist()}
+    if inputs.labels is not None:
+        facts["correct"] = int(np.count_nonzero(labels == inputs.labels))
+    return facts
 
 
 def _read(path: Path) -> bytes:

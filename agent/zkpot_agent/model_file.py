@@ -11,6 +11,9 @@ PRIVATE = 0o600
 SHARED = 0o640
 """For the group of the folder too."""
 
+WORLD = 0o644
+"""For everybody."""
+
 
 def replace_model(folder: Path, data: bytes) -> Path:
     """Writes the encoded global model beside the old one and renames it into place."""

@@ -1,0 +1,200 @@
+"""`zkpot-agent install` and `uninstall`: the files that make the agent a service.
+
+Install writes what is missing and replaces what an earlier install wrote and nobody changed;
+a file that is somebody's own is kept and named. Uninstall removes what the manifest lists,
+unless it was changed since, and the folders that install made, if they are empty.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zkpot.errors import ExitCode, Fatal
+from zkpot_agent.install_manifest import MANIFEST, Manifest, digest, file_digest
+from zkpot_agent.model_file import replace_file
+from zkpot_agent.profile import Profile, load_profile
+from zkpot_agent.profile_unit import DROP_IN, drop_in
+
+UNITS = Path(__file__).parent / "systemd"
+"""In a wheel and in the repository alike: there it is a link."""
+
+UNIT = "zkpot-agent.service"
+SHIPPED_COMMAND = "/usr/bin/zkpot-agent"
+SHIPPED_CONFIG = "/etc/zkpot/agent.toml"
+
+_CREDENTIALS = "etc/zkpot/agent.credentials"
+
+_SKELETON = """\
+# The agent's configuration; docs/device.md explains every line. It is yours: `install` never
+# replaces it once you have changed it. `zkpot-agent check --config {path}` says what is missing.
+
+# From the operator: which task, and whose signature stands under its rounds.
+task = ""
+operator_key = ""
+
+# Made by `zkpot-agent keygen`; systemd hands the service a copy of everything in that folder.
+key_file = "/etc/zkpot/agent.credentials/device.key"
+state_dir = "/var/lib/zkpot-agent"
+
+profile = "{profile}"
+
+[broker]
+host = ""
+port = 8883
+# username = ""
+# password_file = "/etc/zkpot/agent.credentials/broker.password"
+
+[broker.tls]
+ca_file = "/etc/ssl/certs/ca-certificates.crt"
+
+[data]
+source = "csv"
+
+[data.parameters]
+path = "/var/lib/zkpot-agent/samples.csv"
+classes = 2
+
+[export]
+folder = "/var/lib/zkpot-models"
+
+# [hook]
+# socket = "/run/my-application/model.sock"
+"""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One file to write; `path` is relative to the root."""
+
+    path: str
+    data: bytes
+    mode: int = 0o644
+
+
+@dataclass
+class Report:
+    """What was done, and what the user has to know or do."""
+
+    done: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def install(root: Path, profile_name: str, config: str, command: Path | None = None) -> Report:
+    """Writes unit, drop-in, groups, folders and a config skeleton under `root`.
+
+    `config` is where the configuration will lie on the device; `command` is the program the
+    unit starts, by default this one. Raises `Fatal` (CONFIG) for an unknown profile or a
+    relative `config`.
+    """
+    if not Path(config).is_absolute() or not config.isprintable() or " " in config:
+        raise Fatal(ExitCode.CONFIG, f"--config {config}: expected an absolute path, no spaces")
+    if not root.is_dir():
+        raise Fatal(ExitCode.CONFIG, f"--root {root}: expected a folder that exists")
+    profile = load_profile(profile_name, root=root)
+    program = command or _own_command()
+    manifest, report = Manifest.load(root), Report()
+    try:
+        for folder in ("etc/zkpot", _CREDENTIALS):
+            manifest.make_folder(folder, 0o700 if folder == _CREDENTIALS else 0o755)
+        for planned in _files(profile, config, program):
+            _write(root, planned, manifest, report)
+    finally:
+        manifest.save()
+    report.done.append(f"profile {profile.name}: {profile.description}")
+    if any(program.is_relative_to(place) for place in ("/home", "/root", "/run/user")):
+        report.hints.append(f"{program} lies where ProtectHome= hides it: install it elsewhere")
+    report.hints += _next_steps(config)
+    return report
+
+
+def uninstall(root: Path) -> Report:
+    """Removes exactly what install wrote under `root`; raises `Fatal` (STATE) without a manifest.
+
+    Keys, state, published models and changed files stay, and are named.
+    """
+    manifest, report = Manifest.load(root), Report()
+    if not manifest.exists:
+        raise Fatal(ExitCode.STATE, f"{root / MANIFEST} is not there: nothing was installed")
+    for path, written in sorted(manifest.files.items()):
+        target = root / path
+        found = file_digest(target)
+        if found == written:
+            target.unlink()
+            report.done.append(f"/{path}")
+        elif found is not None:
+            report.kept.append(f"/{path}: changed since it was installed")
+    (root / MANIFEST).unlink()
+    for path in sorted(manifest.folders, reverse=True):
+        target = root / path
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+            report.done.append(f"/{path}/")
+        elif target.exists():
+            report.kept.append(f"/{path}/: not empty")
+    return report
+
+
+def activate(root: Path, run: Callable[[list[str]], None]) -> list[str]:
+    """Lets a running systemd know; returns the commands. Nothing in a dry run or a container."""
+    if root != Path("/") or not Path("/run/systemd/system").is_dir():
+        return []
+    commands = [
+        ["systemd-sysusers", "zkpot.conf"],
+        ["systemd-tmpfiles", "--create", "zkpot.conf"],
+        ["systemctl", "daemon-reload"],
+    ]
+    for each in commands:
+        if shutil.which(each[0]) is not None:
+            run(each)
+    return [" ".join(each) for each in commands]
+
+
+def _files(profile: Profile, config: str, program: Path) -> list[Planned]:
+    unit = (UNITS / UNIT).read_text()
+    if SHIPPED_COMMAND not in unit or SHIPPED_CONFIG not in unit:
+        raise AssertionError(f"{UNIT} starts something else")
+    unit = unit.replace(SHIPPED_COMMAND, str(program)).replace(SHIPPED_CONFIG, config)
+    skeleton = _SKELETON.format(path=config, profile=profile.name)
+    return [
+        Planned("etc/sysusers.d/zkpot.conf", (UNITS / "sysusers.d/zkpot.conf").read_bytes()),
+        Planned("etc/tmpfiles.d/zkpot.conf", (UNITS / "tmpfiles.d/zkpot.conf").read_bytes()),
+        Planned(f"etc/systemd/system/{UNIT}", unit.encode()),
+        Planned(f"etc/systemd/system/{UNIT}.d/{DROP_IN}", drop_in(profile).encode()),
+        Planned(config.lstrip("/"), skeleton.encode()),
+    ]
+
+
+def _write(root: Path, planned: Planned, manifest: Manifest, report: Report) -> None:
+    target = root / planned.path
+    found, wanted = file_digest(target), digest(planned.data)
+    if found == wanted:
+        return
+    if found is not None and manifest.files.get(planned.path) != found:
+        report.kept.append(f"/{planned.path}: there already, and not as installed")
+        return
+    manifest.make_folder(str(Path(planned.path).parent), 0o755)
+    manifest.files[planned.path] = wanted
+    manifest.save()
+    replace_file(target, planned.data, planned.mode)
+    report.done.append(f"/{planned.path}")
+
+
+def _own_command() -> Path:
+    """The console script of the environment that runs."""
+    beside = Path(sys.prefix) / "bin" / "zkpot-agent"
+    if Path(SHIPPED_COMMAND).resolve() == beside or not os.access(beside, os.X_OK):
+        return Path(SHIPPED_COMMAND)
+    return beside
+
+
+def _next_steps(config: str) -> list[str]:
+    return [
+        f"zkpot-agent keygen /{_CREDENTIALS}/device.key   and give the operator what it prints",
+        f"fill in {config}",
+        f"zkpot-agent check --config {config}",
+        "systemctl enable --now zkpot-agent",
+    ]
