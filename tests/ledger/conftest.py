@@ -1,17 +1,22 @@
 """Every implementation of the ledger, for the tests that all of them pass."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from eth_account import Account
 from eth_utils.address import to_canonical_address
+from tests.real.anvil import CHAIN_ID, Anvil, anvil, write_key
 
+from zkpot_aggregator.deploy import deploy
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.calls import Address
 from zkpot_aggregator.ledger.embedded import EmbeddedLedger
+from zkpot_aggregator.ledger.jsonrpc import JsonRpcLedger
 from zkpot_aggregator.ledger.memory import MemoryLedger, World
+from zkpot_aggregator.ledger.settings import JsonRpcSettings
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Parties:
 
 
 KEYS = tuple(bytes([number]) * 32 for number in (1, 2, 3, 4))
+OPERATOR = bytes([5]) * 32
 
 
 def address_of(key: bytes) -> Address:
@@ -46,10 +52,40 @@ def embedded_parties(directory: Path) -> Iterator[Parties]:
         yield Parties(operator, tuple(validators), addresses, stranger)
 
 
+def anvil_parties(directory: Path) -> Iterator[Parties]:
+    """A node of their own; each account with its key file."""
+    with anvil(directory) as node, ExitStack() as stack:
+        contract = deploy(node.url, funded(node, OPERATOR), confirmations=1).address
+
+        def ledger(number: int, key: bytes) -> JsonRpcLedger:
+            settings = JsonRpcSettings(
+                chain_id=CHAIN_ID,
+                contract=contract,
+                url=node.url,
+                key_file=write_key(directory / f"key-{number}", funded(node, key)),
+                confirmations=1,
+                poll_s=0.01,
+            )
+            store = directory / f"calls-{number}.json"
+            return stack.enter_context(JsonRpcLedger.open(settings, store))
+
+        *validators, stranger = (ledger(number, key) for number, key in enumerate(KEYS))
+        addresses = tuple(address_of(key) for key in KEYS[:-1])
+        yield Parties(ledger(len(KEYS), OPERATOR), tuple(validators), addresses, stranger)
+
+
+def funded(node: Anvil, key: bytes) -> bytes:
+    node.fund(key)
+    return key
+
+
 @pytest.fixture(
     params=[
         pytest.param(memory_parties, id="memory"),
         pytest.param(embedded_parties, id="embedded", marks=pytest.mark.chain),
+        pytest.param(
+            anvil_parties, id="anvil", marks=[pytest.mark.chain, pytest.mark.enable_socket]
+        ),
     ]
 )
 def parties(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Parties]:

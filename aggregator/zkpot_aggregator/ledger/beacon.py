@@ -4,11 +4,15 @@ from eth_utils.crypto import keccak
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, Round, TaskId
-from zkpot_aggregator.ledger.base import Identity
+from zkpot_aggregator.ledger.base import Identity, LedgerConflict
 from zkpot_aggregator.ledger.calls import Address
 from zkpot_aggregator.ledger.views import RoundView
 
 _WORD_BYTES = 32
+
+
+class BeaconReplaced(LedgerConflict):
+    """A reorganisation gave a round another beacon than the one it went on with."""
 
 
 def beacon(  # the six words, in their order

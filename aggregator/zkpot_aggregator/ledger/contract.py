@@ -7,6 +7,7 @@ confirmed is the `Account`'s business.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from eth_utils.crypto import keccak
@@ -14,13 +15,13 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError
 from web3.types import TxParams, TxReceipt
 
-from zkpot.errors import ExitCode, Fatal, Reason, Rejected
+from zkpot.errors import ExitCode, Fatal, Reason, Rejected, ZkpotError
 from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger import abi, effects
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.base import Identity, LedgerReverted, Receipt
 from zkpot_aggregator.ledger.beacon import check_beacon
-from zkpot_aggregator.ledger.calls import Address, Call, CreateTask, check_call
+from zkpot_aggregator.ledger.calls import Address, Call, CreateTask, OpenRound, check_call
 from zkpot_aggregator.ledger.views import ZERO, BeaconDrawn, Event, Phase, RoundView, TaskView
 
 _logger = logging.getLogger(__name__)
@@ -82,15 +83,17 @@ class ContractLedger:
         """See `Ledger.submit`."""
         # 1 the call's form
         check_call(call)
-        # 2 the contract's code
+        # 2 the contract's code, asked for anew before each round
+        if isinstance(call, OpenRound):
+            self._identity = None
         self.identity()
         # 3 look whether the effect stands already
-        if self._shown(call):
+        if self._stands(call):
             _logger.debug("%s stands already", abi.function_name(call))
             return self._receipt_of(call)
         # 4 simulate
         transaction: TxParams = {
-            "from": abi.checksum(self._account.address),
+            "from": abi.checksum(self._sender(call)),
             "to": abi.checksum(self._address),
             "data": abi.call_data(self._contract, call),
         }
@@ -100,7 +103,7 @@ class ContractLedger:
             raise LedgerReverted(call, _revert_word(error)) from error
         # 5 send
         mined = self._account.send(transaction)
-        if mined["status"] != _SUCCEEDED and self._shown(call):
+        if mined["status"] != _SUCCEEDED and self._stands(call):
             # Somebody else drew the beacon between the simulation and the block.
             return self._receipt_of(call)
         receipt = _receipt(mined)
@@ -111,14 +114,23 @@ class ContractLedger:
 
     def task(self, task: TaskId) -> TaskView:
         """See `Ledger.task`."""
-        return self._task(task, self._web3.eth.block_number)
+        return self._task(task, self._height())
 
     def round(self, task: TaskId, number: Round) -> RoundView:
         """See `Ledger.round`."""
-        view = self._round(task, number)
-        if view.beacon != ZERO:
-            header = self._web3.eth.get_block(view.draw_height)
-            check_beacon(self.identity(), view, bytes(header["hash"]))
+        view = self._round(task, number, self._height())
+        if view.beacon == ZERO:
+            return view
+        drawn = [
+            event
+            for event in self.events(task)
+            if isinstance(event, BeaconDrawn) and event.round == number
+        ]
+        if len(drawn) != 1:
+            raise self._inconsistent(f"round {number} is drawn, but has no event of it")
+        view = replace(view, block_hash=drawn[0].block_hash)
+        header = self._web3.eth.get_block(view.draw_height)
+        check_beacon(self.identity(), view, bytes(header["hash"]))
         return view
 
     def events(self, task: TaskId) -> tuple[Event, ...]:
@@ -138,32 +150,37 @@ class ContractLedger:
             raise Rejected(Reason.UNKNOWN_TASK, f"no task {task.hex()} on the ledger")
         return view
 
-    def _round(self, task: TaskId, number: Round) -> RoundView:
-        # Both answers, and the event below, have to speak of one block.
-        height = self._web3.eth.block_number
+    def _sender(self, call: Call) -> Address:  # noqa: ARG002  (a ledger without a key asks)
+        """Whose transaction is simulated."""
+        return self._account.address
+
+    def _height(self) -> int:
+        """The block that is read: all answers of one method speak of it."""
+        return self._web3.eth.block_number
+
+    def _inconsistent(self, message: str) -> ZkpotError:
+        """What to raise when state and events of the chain disagree."""
+        return Fatal(ExitCode.LEDGER, message)
+
+    def _round(self, task: TaskId, number: Round, height: int) -> RoundView:
+        """A round in one block, without the hash that only its event tells."""
         task_view = self._task(task, height)
         words = self._contract.functions.get_round(task, number).call(
             {"from": abi.checksum(self._account.address)}, block_identifier=height
         )
-        view = abi.round_view(task_view, number, words, ZERO)
-        if view.beacon == ZERO:
-            return view
-        drawn = [
-            event
-            for event in self.events(task)
-            if isinstance(event, BeaconDrawn) and event.round == number
-        ]
-        if len(drawn) != 1:
-            raise Fatal(ExitCode.LEDGER, f"round {number} is drawn, but has no event of it")
-        return abi.round_view(task_view, number, words, drawn[0].block_hash)
+        return abi.round_view(task_view, number, words, ZERO)
 
-    def _shown(self, call: Call) -> bool:
+    def _stands(self, call: Call) -> bool:
+        """Whether the effect is there to stay; raises `LedgerConflict` for another one."""
+        return self._shown(call, self._height())
+
+    def _shown(self, call: Call, height: int) -> bool:
         sender = self._account.address
         if not isinstance(call, CreateTask):
-            view = self._round(call.task, call.round)
+            view = self._round(call.task, call.round, height)
             return view.phase is not Phase.NONE and effects.round_shown(call, sender, view)
         try:
-            return effects.task_shown(call, sender, self.task(call.task))
+            return effects.task_shown(call, sender, self._task(call.task, height))
         except Rejected:
             return False
 
@@ -172,11 +189,11 @@ class ContractLedger:
         for event in self._all_events():
             if effects.made_by(call, sender, event):
                 return _receipt(self._web3.eth.get_transaction_receipt(event.tx_hash))  # type: ignore[arg-type]
-        raise Fatal(ExitCode.LEDGER, f"{call!r} has taken effect, but there is no event of it")
+        raise self._inconsistent(f"{call!r} has taken effect, but there is no event of it")
 
     def _all_events(self) -> Sequence[Event]:
         """Every event of the contract; each block is asked for once."""
-        last = self._web3.eth.block_number
+        last = self._height()
         while self._next_block <= last:
             end = min(self._next_block + LOG_SPAN_BLOCKS - 1, last)
             logs = self._web3.eth.get_logs(

@@ -7,7 +7,6 @@ from zkpot.errors import ExitCode, Fatal
 from zkpot_aggregator.content.files import replace_file
 
 KEY_BYTES = 32
-_TEXT_BYTES = 2 * KEY_BYTES + 1
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1 (SEC 2, section 2.4.1)."""
 
@@ -16,18 +15,26 @@ def load_or_create_key(path: Path, *, may_create: bool) -> bytes:
     """32 bytes; raises `Fatal` (KEY) for a file that is missing, too open or corrupt."""
     if may_create and not path.exists():
         replace_file(path, _new_key().hex().encode() + b"\n", mode=0o600)
+    return load_key(path)
+
+
+def load_key(path: Path, *, private: bool = True) -> bytes:
+    """32 bytes; raises `Fatal` (KEY). With `private` the mode must keep others out."""
     try:
         mode = path.stat().st_mode & 0o777
         text = path.read_bytes()
     except OSError as error:
         raise Fatal(ExitCode.KEY, f"cannot read the key {path}: {error}") from error
-    if mode & 0o077:
+    if private and mode & 0o077:
         raise Fatal(ExitCode.KEY, f"{path} has mode {mode:04o}: run chmod 600 {path}")
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError as error:
         raise _corrupt(path) from error
-    if len(text) != _TEXT_BYTES or not 0 < int.from_bytes(key, "big") < _ORDER:
+    if (
+        len(text.removesuffix(b"\n")) != 2 * KEY_BYTES
+        or not 0 < int.from_bytes(key, "big") < _ORDER
+    ):
         raise _corrupt(path)
     return key
 

@@ -1,0 +1,75 @@
+"""A node over JSON-RPC, whose errors are this project's.
+
+What a later attempt may cure is `Transient`: no connection, a node that is overloaded, behind
+or pruned. What it cannot is `Fatal`. Reverts and refused transactions go on to who asked.
+The URL may hold a secret, so no message shows more of it than the host.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.types import RPCEndpoint, RPCResponse
+
+from zkpot.errors import ExitCode, Fatal, Transient
+
+_REFUSED_STATUS = frozenset({401, 403})
+_METHOD_NOT_FOUND = -32601
+_SENDING = RPCEndpoint("eth_sendRawTransaction")
+_SIMULATING = frozenset({"eth_call", "eth_estimateGas"})
+_EXECUTION_REVERTED = 3
+"""The error code of a revert (go-ethereum); the message says it too."""
+
+
+class Endpoint(HTTPProvider):
+    """One node; `close` ends its connections."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._where = urlsplit(url).hostname or "the node"
+        self._own_session = requests.Session()
+        super().__init__(
+            url,
+            request_kwargs={"timeout": timeout_s},
+            session=self._own_session,
+            exception_retry_configuration=None,
+        )
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """See `HTTPProvider.make_request`; raises as the module says."""
+        try:
+            response = super().make_request(method, params)
+        except requests.HTTPError as error:
+            status = 0 if error.response is None else error.response.status_code
+            if status in _REFUSED_STATUS:
+                raise Fatal(
+                    ExitCode.CREDENTIALS, f"{self._where} refuses access: HTTP status {status}"
+                ) from None
+            raise Transient(f"{self._where}: HTTP status {status}") from None
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise Transient(f"{self._where}: {type(error).__name__}") from None
+        if "error" in response:
+            self._judge(method, response["error"])
+        return response
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._own_session.close()
+
+    def _judge(self, method: RPCEndpoint, error: Any) -> None:
+        """Raises unless the error is the answer to what was asked."""
+        code = error.get("code") if isinstance(error, dict) else None
+        message = error.get("message", "") if isinstance(error, dict) else str(error)
+        reverted = code == _EXECUTION_REVERTED or "revert" in message.lower()
+        if method == _SENDING or (method in _SIMULATING and reverted):
+            return
+        if code == _METHOD_NOT_FOUND:
+            raise Fatal(ExitCode.LEDGER, f"{self._where} does not know {method}")
+        raise Transient(f"{self._where}, {method}: {message}")
+
+
+def connect(url: str, timeout_s: float) -> Web3:
+    """A web3 over `url`; nothing is asked of it yet. Raises `Fatal` (CONFIG) for no HTTP URL."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise Fatal(ExitCode.CONFIG, "the node's url must begin with http:// or https://")
+    return Web3(Endpoint(url, timeout_s))

@@ -1,0 +1,188 @@
+"""The ledger on any chain with a JSON-RPC node.
+
+Reads speak of one block with `confirmations` blocks on top. A call that is in a block, but
+not deep enough, is waited for and not sent again. Where a reorganisation goes deeper than
+that, cached events are dropped, and before anything new is sent the stored calls that it
+took back are sent again as they were, in their order. If a beacon comes out differently the
+round cannot be closed on it (`BeaconReplaced`): the round has to fail.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from web3 import Web3
+from web3.exceptions import BadFunctionCallOutput, BlockNotFound, Web3ValueError
+
+from zkpot.errors import ExitCode, Fatal, Transient, ZkpotError
+from zkpot.ids import TaskId
+from zkpot_aggregator.ledger import abi
+from zkpot_aggregator.ledger.base import Identity, Receipt
+from zkpot_aggregator.ledger.beacon import BeaconReplaced
+from zkpot_aggregator.ledger.calls import Address, Call, CloseRound, CreateTask, DrawBeacon
+from zkpot_aggregator.ledger.callstore import CallStore, StoredCall, Tip
+from zkpot_aggregator.ledger.contract import ContractLedger
+from zkpot_aggregator.ledger.endpoint import Endpoint, connect
+from zkpot_aggregator.ledger.node_account import NodeAccount
+from zkpot_aggregator.ledger.settings import JsonRpcSettings
+from zkpot_aggregator.ledger.views import Event, TaskView
+
+_logger = logging.getLogger(__name__)
+
+
+class JsonRpcLedger(ContractLedger):
+    """A `Ledger` on a node. Use `open`; `store_file` keeps the calls that took effect."""
+
+    def __init__(
+        self, web3: Web3, settings: JsonRpcSettings, account: NodeAccount, store: CallStore
+    ) -> None:
+        super().__init__(web3, settings.address, account, first_block=settings.first_block)
+        self._settings = settings
+        self._node_account = account
+        self._store = store
+        self._cached_tip: Tip | None = None
+
+    @classmethod
+    def open(cls, settings: JsonRpcSettings, store_file: Path | None = None) -> Self:
+        """Connects when first asked; raises `Fatal` for an unusable key, file or URL."""
+        key = settings.key()
+        web3 = connect(settings.endpoint(), settings.request_s)
+        return cls(web3, settings, NodeAccount(web3, settings, key), CallStore(store_file))
+
+    def identity(self) -> Identity:
+        """See `Ledger.identity`; the chain must be the configured one, too."""
+        if self._identity is None:
+            found = self._web3.eth.chain_id
+            if found != self._settings.chain_id:
+                raise Fatal(
+                    ExitCode.LEDGER,
+                    f"the node is on chain {found}, expected {self._settings.chain_id}",
+                )
+        return super().identity()
+
+    def submit(self, call: Call) -> Receipt:
+        """See `Ledger.submit`; returns once the effect has its confirmations."""
+        self.identity()
+        self._mend(call)
+        if isinstance(call, CloseRound):
+            self._check_beacon_stands(call)
+        receipt = super().submit(call)
+        tip = Tip(receipt.block, self._block_hash(receipt.block))
+        self._store.remember(StoredCall(call, self._beacon_of(call)), tip)
+        return receipt
+
+    def close(self) -> None:
+        """Ends the connections to the node."""
+        provider = self._web3.provider
+        assert isinstance(provider, Endpoint)
+        provider.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _sender(self, call: Call) -> Address:
+        """Without a key the task's operator is simulated."""
+        if self._node_account.can_send or isinstance(call, CreateTask):
+            return self._account.address
+        return self.task(call.task).operator
+
+    def _height(self) -> int:
+        return max(0, self._web3.eth.block_number - self._settings.confirmations)
+
+    def _task(self, task: TaskId, height: int) -> TaskView:
+        try:
+            return super()._task(task, height)
+        except BadFunctionCallOutput as error:
+            raise Transient(f"the contract is not in block {height} yet") from error
+
+    def _inconsistent(self, message: str) -> ZkpotError:
+        return Transient(f"{message}: the node is behind or the chain moved")
+
+    def _stands(self, call: Call) -> bool:
+        """Also waits for an effect that is in a block already, but not deep enough."""
+        if self._shown(call, self._height()):
+            return True
+        latest = self._web3.eth.block_number
+        if not self._shown(call, latest):
+            return False
+        _logger.info("%s waits for its confirmations", abi.function_name(call))
+        depth = self._settings.confirmations
+        self._account.wait_for_block(latest + depth, self._settings.confirm_s)
+        return self._shown(call, self._height())
+
+    def _mend(self, call: Call) -> None:
+        """Sends again what a reorganisation took back, before `call` relies on it."""
+        tip = self._store.tip
+        if tip is None or self._block_hash(tip.height) == tip.block_hash:
+            return
+        _logger.warning("block %d was reorganised away: looking after earlier calls", tip.height)
+        for earlier in self._store.before(call):
+            if isinstance(earlier, DrawBeacon):
+                view = self._round(earlier.task, earlier.round, self._web3.eth.block_number)
+                self._account.wait_for_block(view.draw_height + 1, self._settings.confirm_s)
+            receipt = super().submit(earlier)
+            tip = Tip(receipt.block, self._block_hash(receipt.block))
+        self._store.move_tip(tip)
+
+    def _check_beacon_stands(self, call: CloseRound) -> None:
+        used = self._store.beacon(call.task, call.round)
+        if used is None:
+            return
+        now = self._round(call.task, call.round, self._height()).beacon
+        if now != used:
+            raise BeaconReplaced(
+                f"round {call.round}: the record rests on beacon {used.hex()}, a"
+                f" reorganisation made it {now.hex()}"
+            )
+
+    def _beacon_of(self, call: Call) -> bytes:
+        if not isinstance(call, DrawBeacon):
+            return b""
+        return self._round(call.task, call.round, self._height()).beacon
+
+    def _block_hash(self, height: int) -> bytes:
+        """Empty if the chain is no longer that high."""
+        try:
+            return bytes(self._web3.eth.get_block(height)["hash"])
+        except BlockNotFound:
+            return b""
+
+    def _all_events(self) -> Sequence[Event]:
+        """Up to the confirmed block; forgets what it knew if the chain changed below."""
+        cached = self._cached_tip
+        if cached is not None and self._block_hash(cached.height) != cached.block_hash:
+            _logger.warning("block %d was reorganised away: reading events anew", cached.height)
+            self._events.clear()
+            self._next_block = self._settings.first_block
+        events = super()._all_events()
+        last = self._next_block - 1
+        self._cached_tip = Tip(last, self._block_hash(last)) if last >= 0 else None
+        return events
+
+
+def open_for_audit(
+    url: str, contract: str, *, first_block: int = 0, confirmations: int = 0
+) -> JsonRpcLedger:
+    """A ledger to read only, on whatever chain the node is; raises `Fatal` for no address."""
+    web3 = connect(url, JsonRpcSettings.request_s)
+    try:
+        settings = JsonRpcSettings(
+            chain_id=web3.eth.chain_id,
+            contract=contract,
+            url=url,
+            first_block=first_block,
+            confirmations=confirmations,
+        )
+    except (ValueError, Web3ValueError) as error:
+        raise Fatal(ExitCode.USAGE, str(error)) from error
+    return JsonRpcLedger(web3, settings, NodeAccount(web3, settings, None), CallStore(None))
