@@ -1,0 +1,231 @@
+"""Cross-builds the prover's wheel for aarch64 and runs its self-test under qemu.
+
+Steps, each cached under ~/.cache/zkpot/aarch64:
+
+1. qemu's user emulation and the cross linker, installed with apt where that is possible;
+2. the wheel, by cargo and maturin;
+3. a folder of unpacked arm64 Debian packages that holds a Python;
+4. the agent's pinned dependencies as aarch64 wheels;
+5. under emulation: the vectors of prover/vectors, then `zkpot-agent selftest`.
+
+With --build-only it stops after the wheel, whose path it prints. Exit status 77: the emulator
+is not there and cannot be installed.
+"""
+
+# ruff: noqa: T201  # a script prints
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zkpot" / "aarch64"
+TARGET = "aarch64-unknown-linux-gnu"
+QEMU = "qemu-aarch64-static"
+LINKER = "aarch64-linux-gnu-gcc"
+PLATFORMS = ("manylinux2014", "manylinux_2_27", "manylinux_2_28", "manylinux_2_34")
+TOOL_TO_PACKAGE = {QEMU: "qemu-user-static", LINKER: "gcc-aarch64-linux-gnu"}
+
+DEBIAN_PACKAGES = ("python3", "libstdc++6")
+"""With all they depend on: Python, and what numpy's wheel expects of the system."""
+
+EXIT_NO_EMULATOR = 77
+
+
+def main() -> int:
+    """0: the self-test passed; 1: it failed; 77: no emulator."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build-only", action="store_true", help="build the wheel, run nothing")
+    build_only = parser.parse_args().build_only
+    if not have_tools([LINKER] if build_only else [QEMU, LINKER]):
+        return EXIT_NO_EMULATOR
+    wheel = build_wheel()
+    print(wheel, flush=True)
+    if build_only:
+        return 0
+    root = make_root()
+    python = next(p for p in (root / "usr/bin").glob("python3.*") if p.name.count(".") == 1)
+    site = make_site(python.name.removeprefix("python"), wheel)
+    with tempfile.TemporaryDirectory(prefix="zkpot-aarch64-") as folder:
+        wrapper = make_wrapper(Path(folder) / "python", root, python, site)
+        return try_out(wrapper)
+
+
+def have_tools(tools: Iterable[str]) -> bool:
+    """Installs what is missing; says what cannot be had."""
+    missing = [TOOL_TO_PACKAGE[tool] for tool in tools if shutil.which(tool) is None]
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *missing]):
+            subprocess.run(
+                ["apt-get", *command], check=False, env=environment, stdout=subprocess.DEVNULL
+            )
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    if absent:
+        print(f"NOT RUN: {', '.join(absent)} cannot be installed here", file=sys.stderr)
+    return not absent
+
+
+def build_wheel() -> Path:
+    """The wheel of the present sources."""
+    subprocess.run(["rustup", "target", "add", TARGET], check=True, stderr=subprocess.DEVNULL)
+    wheels = CACHE / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    environment = {
+        **os.environ,
+        "CARGO_TARGET_DIR": str(CACHE / "target"),
+        f"CARGO_TARGET_{TARGET.upper().replace('-', '_')}_LINKER": LINKER,
+    }
+    maturin = [sys.executable, "-m", "maturin", "build", "--release", "--target", TARGET]
+    subprocess.run(
+        [*maturin, "--quiet", "--out", str(wheels)],
+        check=True,
+        cwd=ROOT / "prover",
+        env=environment,
+        stdout=sys.stderr,
+    )
+    (wheel,) = wheels.glob("*aarch64.whl")
+    return wheel
+
+
+def make_root() -> Path:
+    """A folder with Debian's Python for arm64 and what it links to; never installed."""
+    root = CACHE / "-".join(("root", *DEBIAN_PACKAGES))
+    if root.exists():
+        return root
+    apt = CACHE / "apt"
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    (apt / "status").write_text("")
+    options = {
+        "APT::Architecture": "arm64",
+        "APT::Architectures": "arm64",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "Dir::State": apt / "state",
+        "Dir::State::status": apt / "status",
+        "Dir::Cache": apt / "cache",
+    }
+    command = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    subprocess.run([*command, "update"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "install", "--download-only", "-y", *DEBIAN_PACKAGES],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    unpacked = CACHE / "root.new"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    for package in (apt / "cache" / "archives").glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True)
+    unpacked.rename(root)
+    return root
+
+
+def make_site(version: str, wheel: Path) -> Path:
+    """The agent's dependencies, as pinned, and the prover's wheel, for aarch64."""
+    pins = pinned(needed("zkpot", frozenset({"agent"})))
+    site = CACHE / f"site-{version}"
+    stamp = CACHE / f"site-{version}.txt"
+    if not stamp.exists() or stamp.read_text() != pins:
+        shutil.rmtree(site, ignore_errors=True)
+        stamp.write_text("")
+        requirements = CACHE / "requirements.txt"
+        requirements.write_text(pins)
+        abi = f"cp{version.replace('.', '')}"
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"),
+                *("--target", str(site), "--no-deps", "--only-binary=:all:"),
+                *(f"--platform={platform}_aarch64" for platform in PLATFORMS),
+                *("--implementation=cp", f"--abi={abi}", "--abi=abi3", "--abi=none"),
+                *(f"--python-version={version}", "--require-hashes", "-r", str(requirements)),
+            ],
+            check=True,
+        )
+        stamp.write_text(pins)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+def needed(distribution: str, extras: frozenset[str]) -> set[str]:
+    """Names of all distributions that `distribution` with `extras` needs, itself not among them."""
+    found: set[str] = set()
+    waiting: list[tuple[str, frozenset[str]]] = [(distribution, extras)]
+    while waiting:
+        name, chosen = waiting.pop()
+        for line in metadata.requires(name) or []:
+            requirement = Requirement(line)
+            marker = requirement.marker
+            if marker is not None and not any(
+                marker.evaluate({"extra": extra, "platform_machine": "aarch64"})
+                for extra in (*chosen, "")
+            ):
+                continue
+            key = re.sub(r"[-_.]+", "-", requirement.name).lower()
+            if key not in found and key != distribution:
+                found.add(key)
+                waiting.append((key, frozenset(requirement.extras)))
+    return found
+
+
+def pinned(names: set[str]) -> str:
+    """The lines of the lock file that pin `names`."""
+    blocks = re.split(r"\n(?=\S)", (ROOT / "requirements" / "locked.txt").read_text())
+    return "\n".join(block for block in blocks if block.partition("==")[0] in names) + "\n"
+
+
+def make_wrapper(path: Path, root: Path, python: Path, site: Path) -> Path:
+    """A program that is Python to whoever starts it, children of that Python included."""
+    folders = [str(site), *(str(ROOT / name) for name in ("protocol", "agent"))]
+    path.write_text(
+        f'#!/bin/sh\nexec {QEMU} -0 "{path}" -L "{root}" -E PYTHONHOME="{root}/usr" '
+        f'-E PYTHONPATH="{":".join(folders)}" -E PYTHONDONTWRITEBYTECODE=1 "{python}" "$@"\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def try_out(python: Path) -> int:
+    """Vectors and self-test under emulation, then its proof on this machine."""
+    vectors = subprocess.run(
+        [str(python), str(ROOT / "tests/aarch64/vectors.py")],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if vectors.returncode != 0:
+        return 1
+    made = json.loads(vectors.stdout)
+    check_here(made)
+    print(f"{made['machine']}: {made['vectors']} vectors hold, its own proof holds here")
+    selftest = [str(python), "-m", "zkpot_agent", "selftest", "--shape", "digits", "--json"]
+    done = subprocess.run(selftest, check=False, stdout=subprocess.PIPE, text=True)
+    print(done.stdout.strip())
+    return 1 if done.returncode else 0
+
+
+def check_here(made: dict[str, str]) -> None:
+    """Verifies, on this machine, the proof that was made under emulation."""
+    import zkpot_prover  # noqa: PLC0415  (only this step needs it)
+
+    vector = json.loads((ROOT / "prover/vectors/two-layers.json").read_text())
+    shape = zkpot_prover.Shape(vector["dims"], vector["shifts"], vector["bias_bits"])
+    inputs, labels, context = (bytes.fromhex(vector[n]) for n in ("inputs", "labels", "context"))
+    proof, commitment = bytes.fromhex(made["proof"]), bytes.fromhex(made["commitment"])
+    zkpot_prover.verify(shape, commitment, inputs, labels, context, vector["count"], proof)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
