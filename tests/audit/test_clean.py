@@ -1,9 +1,12 @@
 """The audit of an honest task, and the tamperer's own honesty when it changes nothing."""
 
+import pytest
 from tests.audit.conftest import ROUNDS, Finished
 from tests.audit.tamperer import Tamperer
 
 from zkpot_aggregator.ui.audit import audit_directory
+
+pytestmark = [pytest.mark.chain, pytest.mark.prover]
 
 
 def test_an_honest_task_with_cheating_devices_is_clean(finished: Finished) -> None:
