@@ -75,13 +75,20 @@ def audit(
     task: Annotated[
         str | None, typer.Option(help="The task's id; default: the directory's.")
     ] = None,
+    independent: Annotated[
+        bool,
+        typer.Option(
+            "--independent",
+            help="Verify sumcheck proofs with the second verifier, in plain Python: slow.",
+        ),
+    ] = False,
 ) -> None:
     """Re-verify every round of a task from its chain and content store alone."""
 
     def work() -> ExitCode:
         from zkpot_aggregator.ui.audit import run_audit
 
-        return run_audit(directory, task, json_output=json_output)
+        return run_audit(directory, task, independent=independent, json_output=json_output)
 
     exit_with(work)
 

@@ -30,16 +30,28 @@ def load_system(task: Task) -> ProofSystem:
     return system
 
 
-def audit_directory(directory: Path, task: str | None = None) -> AuditReport:
-    """Audits what lies in `directory`."""
+def load_second(task: Task) -> ProofSystem:
+    """The second verifier for the task; see `load_independent`."""
+    # Imported when it is asked for: an audit of ezkl proofs needs no native prover.
+    from zkpot_aggregator.audit.independent import load_independent  # noqa: PLC0415
+
+    return load_independent(task)
+
+
+def audit_directory(
+    directory: Path, task: str | None = None, *, independent: bool = False
+) -> AuditReport:
+    """Audits what lies in `directory`; `independent`: with the verifier in plain Python."""
     opened = open_directory(directory, task)
-    sources = Sources(opened.ledger, opened.content, load_system)
+    sources = Sources(opened.ledger, opened.content, load_second if independent else load_system)
     return audit(opened.task_id, sources)
 
 
-def run_audit(directory: Path, task: str | None, *, json_output: bool) -> ExitCode:
+def run_audit(
+    directory: Path, task: str | None, *, independent: bool, json_output: bool
+) -> ExitCode:
     """Audits `directory` and prints the result."""
-    report = audit_directory(directory, task)
+    report = audit_directory(directory, task, independent=independent)
     if json_output:
         print(json.dumps(audit_json(report), indent=2))  # noqa: T201
     else:
