@@ -1,6 +1,8 @@
 """The `zkpot-agent` command: parses, calls one function, prints."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -29,28 +31,13 @@ def run(
     hostile: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Take part in the task until stopped."""
-
-    def work() -> ExitCode:
-        from zkpot.config import load_config
-        from zkpot.process import log_to_stderr, run_until_signalled
-        from zkpot_agent.config import AgentConfig
-        from zkpot_agent.service import AgentService
-        from zkpot_agent.work import Worker
-
-        log_to_stderr(verbose=verbose)
-        worker_type = Worker
-        if hostile is not None:
-            from zkpot_agent.hostile import hostile_worker
-
-            worker_type = hostile_worker(hostile)
-        loaded = load_config(AgentConfig, config)
-
-        async def serve() -> None:
-            await AgentService(loaded, worker_type=worker_type).run()
-
-        return run_until_signalled(serve)
-
-    _exit_with(work)
+    command = [sys.executable, "-P", "-m", "zkpot_agent.serve", "--config", str(config)]
+    if verbose:
+        command.append("--verbose")
+    if hostile is not None:
+        command += ["--hostile", hostile]
+    # The same pid, without the memory that reading the command line took: see `serve`.
+    os.execv(sys.executable, command)  # noqa: S606  (no shell, on purpose)
 
 
 @app.command()
