@@ -47,6 +47,11 @@ class Anvil:
     def mine(self, blocks: int = 1) -> None:
         self.ask("anvil_mine", hex(blocks))
 
+    def stand_still(self) -> None:
+        """From now on a block comes with each transaction and with `mine`, never by itself."""
+        self.ask("evm_setIntervalMining", 0)
+        self.ask("evm_setAutomine", True)
+
     def reorganise(self, depth: int) -> None:
         """Replaces the last blocks by empty ones; their transactions are gone."""
         self.ask("anvil_reorg", depth, [])

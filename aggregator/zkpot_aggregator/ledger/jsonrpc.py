@@ -130,6 +130,8 @@ class JsonRpcLedger(ContractLedger):
             if isinstance(earlier, DrawBeacon):
                 view = self._round(earlier.task, earlier.round, self._web3.eth.block_number)
                 self._account.wait_for_block(view.draw_height + 1, self._settings.confirm_s)
+            if isinstance(earlier, CloseRound):
+                self._check_beacon_stands(earlier)
             receipt = super().submit(earlier)
             tip = Tip(receipt.block, self._block_hash(receipt.block))
         self._store.move_tip(tip)
