@@ -46,11 +46,16 @@ class Chain:
     async def submit(self, call: Call) -> Receipt:
         """Makes `call` take effect, once, however often it is asked to."""
         receipt = await self.read(lambda ledger: ledger.submit(call))
-        number = 0 if isinstance(call, CreateTask) else call.round
-        key = f"{number}/{type(call).__name__}/{receipt.tx_hash.hex()}"
-        self._journal.note(GAS, key, str(receipt.gas_used).encode())
+        note_gas(self._journal, call, receipt)
         return receipt
 
     def stop(self) -> None:
         """Lets the thread end."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def note_gas(journal: Journal, call: Call, receipt: Receipt) -> None:
+    """Notes what `call` cost, once, however often it is submitted."""
+    number = 0 if isinstance(call, CreateTask) else call.round
+    key = f"{number}/{type(call).__name__}/{receipt.tx_hash.hex()}"
+    journal.note(GAS, key, str(receipt.gas_used).encode())

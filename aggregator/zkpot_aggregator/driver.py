@@ -203,12 +203,14 @@ class Driver:
         async def carry_on() -> None:
             self.apply(await work)
 
-        self._begin(carry_on())
+        # A task that is cancelled before it began would leave its work hanging.
+        self._begin(carry_on()).add_done_callback(lambda _: work.close())
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._spawn(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _timer(self, number: Round, timer: str, seconds: int) -> None:
         await asyncio.sleep(seconds)

@@ -26,6 +26,7 @@ from zkpot.task import (
     encode_task,
     task_id,
 )
+from zkpot_aggregator.chain import note_gas
 from zkpot_aggregator.config import TaskConfig
 from zkpot_aggregator.content.base import ContentStore, put_object
 from zkpot_aggregator.ledger.base import Ledger
@@ -71,7 +72,8 @@ def ensure_task(
     identity = task_id(cid)
     validators = tuple(Address(validator) for validator in task.validators)
     quorum = len(validators) // 2 + 1 if validators else 0
-    ledger.submit(CreateTask(identity, task.ledger.draw_delay, validators, quorum))
+    call = CreateTask(identity, task.ledger.draw_delay, validators, quorum)
+    note_gas(journal, call, ledger.submit(call))
     return TaskHandle(identity, task, publisher)
 
 

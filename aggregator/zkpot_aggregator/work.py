@@ -5,6 +5,7 @@ the chain is asked before it is told.
 """
 
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,10 @@ from zkpot.wire.messages import Commitment, Opening, RecordSignature, Submission
 from zkpot_aggregator import verifying
 from zkpot_aggregator.chain import Chain
 from zkpot_aggregator.content.base import ContentStore, get_object, put_object
+from zkpot_aggregator.content.retention import prune
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.ledger.base import Ledger, LedgerReverted
+from zkpot_aggregator.ledger.beacon import BeaconReplaced
 from zkpot_aggregator.ledger.calls import (
     CloseRound,
     DrawBeacon,
@@ -43,9 +46,12 @@ from zkpot_aggregator.ledger.calls import (
     device_word,
 )
 from zkpot_aggregator.ledger.views import ZERO, RoundView
+from zkpot_aggregator.patience import patiently
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.task_setup import TaskHandle
+
+_logger = logging.getLogger(__name__)
 
 TIMING = "timing"
 """Journal events: when a step of a round began and ended."""
@@ -73,6 +79,7 @@ class Worker:
     verifier: verifying.Verifier
     cache_dir: Path
     spent: Spent = field(default_factory=Spent)
+    keep_rounds: int | None = None
 
     # --- chain ------------------------------------------------------------------------------
 
@@ -92,13 +99,22 @@ class Worker:
     async def draw(self, terms: RoundTerms, draw_height: int) -> on.Event:
         """Waits for the block, then `draw_beacon`."""
         limit = terms.task.deadlines.chain
-        await self.chain.read(lambda ledger: ledger.wait_for_block(draw_height + 1, limit))
-        try:
-            await self.chain.submit(DrawBeacon(terms.task_id, terms.round))
-        except LedgerReverted as reverted:
-            if reverted.word != "expired":
-                raise
-            return on.CannotGoOn(Failure.DRAW_MISSED, "the draw block is too far back")
+        while True:
+            height = draw_height
+            await self.chain.read(lambda ledger, at=height: ledger.wait_for_block(at + 1, limit))
+            try:
+                await self.chain.submit(DrawBeacon(terms.task_id, terms.round))
+                break
+            except LedgerReverted as reverted:
+                if reverted.word == "expired":
+                    return on.CannotGoOn(Failure.DRAW_MISSED, "the draw block is too far back")
+                view = await self.chain.read(
+                    lambda ledger: ledger.round(terms.task_id, terms.round)
+                )
+                if reverted.word != "early" or view.draw_height <= draw_height:
+                    raise
+                # A reorganisation moved the seal, and its draw height, to a later block.
+                draw_height = view.draw_height
         view = await self.chain.read(lambda ledger: ledger.round(terms.task_id, terms.round))
         return on.Drawn(view.beacon)
 
@@ -110,13 +126,28 @@ class Worker:
         signature = sign(RecordSignature(terms.task_id, terms.round, record_cid), self.key)
         signed = SignedRecord(record_cid, leader_signature, signature)
         cid = put_object(self.content, encode(signed), [record_cid])
-        self.content.pin(cid)
+        await patiently(lambda: self.content.pin(cid), "the pin of the record")
         digest = Digest(cid_digest(cid))
         leader = device_word(record.leader)
-        await self.chain.submit(
-            CloseRound(terms.task_id, terms.round, digest, leader, record.count, total)
-        )
+        try:
+            await self.chain.submit(
+                CloseRound(terms.task_id, terms.round, digest, leader, record.count, total)
+            )
+        except BeaconReplaced as replaced:
+            self.content.unpin(cid)
+            return on.CannotGoOn(Failure.DRAW_MISSED, str(replaced))
+        if self.keep_rounds is not None:
+            await self._prune(self.keep_rounds, terms.round)
         return on.ClosedOnChain(digest)
+
+    async def _prune(self, keep_rounds: int, newest: Round) -> None:
+        """Unpins the records of rounds that nobody is promised any more."""
+        try:
+            await self.chain.read(
+                lambda ledger: prune(ledger, self.content, self.handle.id, newest, keep_rounds)
+            )
+        except Rejected as rejection:
+            _logger.warning("old rounds stay pinned: %s", rejection)
 
     async def fail(self, terms: RoundTerms, failure: Failure) -> on.Event:
         """`fail_round`."""
@@ -259,6 +290,10 @@ class Worker:
             }
         except (Rejected, Transient) as error:
             return Reason.OBJECT_UNAVAILABLE, str(error)
+        for cid, data in objects.items():
+            # Pins follow these names later: the store must have the object under the same one.
+            if split_object(data)[0] != cid:
+                return Reason.OBJECT_UNAVAILABLE, "an object in other blocks than its bytes make"
         try:
             verdict = await judge(objects)
         except Rejected as rejection:

@@ -709,7 +709,7 @@ EXPECTED = {
     ("summing", "Summed"),
     ("closing", "ClosedOnChain"),
     ("failing", "FailedOnChain"),
-    *((phase, "CannotGoOn") for phase in ("sealing", "drawing", "revealing", "summing")),
+    *((phase, "CannotGoOn") for phase in ("sealing", "drawing", "revealing", "summing", "closing")),
     ("committing", "DeadlinePassed(timer='commit')"),
     ("proving", "DeadlinePassed(timer='prove')"),
     ("proving", "DeadlinePassed(timer='verify')"),

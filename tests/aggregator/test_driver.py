@@ -1,0 +1,165 @@
+"""The driver on one journal: to the end, and from every state in which it can die."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.aggregator.rig import Rig, Shelf, leader_of
+from tests.aggregator.round_kit import DEVICES
+
+from zkpot.cid import Cid, node_cid, object_cid_from_digest, split_object
+from zkpot.errors import Reason
+from zkpot.ids import Round
+from zkpot.journal import Journal
+from zkpot.record import Record, Roster, RosterEntry, SignedRecord, decode_object
+from zkpot.verify import RoundTerms
+from zkpot.wire.envelope import sign
+from zkpot.wire.messages import Commitment
+from zkpot_aggregator.content.base import get_object
+from zkpot_aggregator.driver import REJECTION
+from zkpot_aggregator.ledger.calls import device_word
+from zkpot_aggregator.ledger.views import Phase
+from zkpot_aggregator.report import Reporter
+from zkpot_aggregator.round import events as on
+
+STATES = (
+    "opening",
+    "committing",
+    "sealing",
+    "drawing",
+    "revealing",
+    "proving",
+    "aggregating",
+    "summing",
+    "recording",
+    "closing",
+    "ended",
+)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def check_task(rig: Rig) -> None:
+    """Two closed rounds, linked, every effect on chain once, nobody rejected."""
+    task = next(iter(rig.ledger.world.tasks))
+    parent: bytes = task
+    for number in (1, 2):
+        view = rig.ledger.round(task, Round(number))
+        assert view.phase is Phase.CLOSED
+        assert view.parent == parent
+        assert view.leader == device_word(leader_of(view.beacon))
+        assert (view.correct, view.total, view.count) == (4, 4, len(DEVICES))
+        signed_cid = object_cid_from_digest(view.record)
+        assert signed_cid in rig.content.pins()
+        signed = decode_object(SignedRecord, get_object(rig.content, signed_cid))
+        record = decode_object(Record, get_object(rig.content, signed.record))
+        assert (record.round, record.parent) == (number, parent)
+        parent = view.record
+    events = Counter(type(event).__name__ for event in rig.ledger.events(task))
+    assert events == {
+        "TaskCreated": 1,
+        "RoundOpened": 2,
+        "CommitmentsSealed": 2,
+        "BeaconDrawn": 2,
+        "RoundClosed": 2,
+    }
+
+
+def test_a_task_runs_to_its_end_in_order(rig: Rig) -> None:
+    assert asyncio.run(rig.live())
+    assert rig.states == [f"{state} {number}" for number in (1, 2) for state in STATES]
+    check_task(rig)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before its effects", "after its effects"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("state", STATES)
+def test_a_driver_that_dies_goes_on(rig: Rig, state: str, number: int, late: bool) -> None:
+    if late and (state, number) == ("ended", 2):
+        return  # nothing follows
+    assert asyncio.run(rig.live(die_in=(state, number), late=late)) is False
+    assert asyncio.run(rig.live()) is True
+    check_task(rig)
+
+
+def test_a_driver_that_dies_in_every_state(rig: Rig) -> None:
+    for number in (1, 2):
+        for state in STATES:
+            asyncio.run(rig.live(die_in=(state, number)))
+    assert asyncio.run(rig.live()) is True
+    check_task(rig)
+
+
+def test_a_finished_task_stays_finished(rig: Rig) -> None:
+    asyncio.run(rig.live())
+    before = dict(rig.content.blocks)
+    assert asyncio.run(rig.live()) is True
+    assert rig.content.blocks == before
+    check_task(rig)
+
+
+def test_honest_repetition_is_not_reported_as_rejected(rig: Rig) -> None:
+    asyncio.run(rig.live())
+    with Journal.open(rig.journal_file) as journal:
+        assert journal.events(REJECTION) == []
+        task = next(iter(rig.ledger.world.tasks))
+        reports = Reporter(task, rig.ledger, rig.content, journal, None).rounds()
+    assert [report.rejected for report in reports] == [[], []]
+    assert [len(report.accepted) for report in reports] == [4, 4]
+    assert all(report.accuracy_after is None for report in reports)
+    assert set(reports[0].seconds) == set(STATES)
+
+
+# --- what devices offer ---------------------------------------------------------------------
+
+
+def check_offer(rig: Rig, wellformed: Cid, blocks: dict[Cid, bytes]) -> on.Event:
+    """A commitment that names an object, checked with these blocks on the shelf."""
+
+    async def check() -> on.Event:
+        with Journal.open(rig.folder / "journal.sqlite") as journal:
+            worker = rig.worker(journal)
+            assert isinstance(worker.exchange, Shelf)
+            worker.exchange.blocks |= blocks
+            roster = Roster.of(RosterEntry(key.public_key, "") for key in DEVICES)
+            handle = worker.handle
+            terms = RoundTerms(
+                handle.id, handle.task, Round(1), type(roster.root)(bytes(32)), roster
+            )
+            message = Commitment(handle.id, Round(1), terms.parent, b"c", wellformed)
+            try:
+                return await worker.check_commitment(terms, sign(message, DEVICES[0]))
+            finally:
+                worker.chain.stop()
+
+    return asyncio.run(check())
+
+
+def test_what_is_judged_is_kept_as_evidence(rig: Rig) -> None:
+    cid, blocks = split_object(b"a proof")
+    event = check_offer(rig, cid, blocks)
+    assert isinstance(event, on.CommitmentChecked)
+    assert event.reason is None
+    assert get_object(rig.content, cid) == b"a proof"
+
+
+def test_an_object_with_a_link_of_its_own_is_not_taken(rig: Rig) -> None:
+    """It could not be kept under its name, and the pin of the record would break on it."""
+    plain = split_object(b"elsewhere")[0]
+    cid, blocks = split_object(b"a proof", [plain])
+    event = check_offer(rig, cid, blocks)
+    assert isinstance(event, on.CommitmentChecked)
+    assert event.reason is Reason.OBJECT_UNAVAILABLE
+    assert not rig.content.has(cid)
+
+
+def test_a_name_that_is_no_object_is_not_taken(rig: Rig) -> None:
+    block = b"\xa0"
+    for cid, blocks in ((node_cid(block), {node_cid(block): block}), (Cid(bytes(36)), {})):
+        event = check_offer(rig, cid, blocks)
+        assert isinstance(event, on.CommitmentChecked)
+        assert event.reason is Reason.OBJECT_UNAVAILABLE

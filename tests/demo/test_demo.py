@@ -1,0 +1,231 @@
+"""The demonstration from outside: what it prints, what it survives, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.demo.conftest import Demo, Outcome, ended
+
+from zkpot.errors import ExitCode
+
+pytestmark = [pytest.mark.demo, pytest.mark.prover, pytest.mark.timeout(400)]
+
+PHASES = (
+    "opening",
+    "committing",
+    "sealing",
+    "drawing",
+    "revealing",
+    "proving",
+    "aggregating",
+    "summing",
+    "recording",
+    "closing",
+    "ended",
+)
+
+KIND_TO_CODE = {
+    "false-count": "proof-invalid",
+    "stolen-proof": "context-mismatch",
+    "other-model": "commitment-mismatch",
+    "equivocate": "equivocation",
+    "replay": "stale-round",
+    "garbage": "malformed",
+    "silent-after-commit": "no-submission",
+}
+
+Finished = Callable[[], tuple[Demo, Outcome]]
+
+
+def clean(outcome: Outcome, rounds: int = 2) -> None:
+    """It went well to the end, and its audit says so."""
+    assert outcome.status == ExitCode.OK, outcome.stderr
+    said = outcome.said
+    assert [round_["round"] for round_ in said["rounds"]] == list(range(1, rounds + 1))
+    assert all(round_["failure"] is None for round_ in said["rounds"]), said["rounds"]
+    assert said["audit"]["ok"] is True
+
+
+def test_the_quick_demonstration_prints_what_is_documented(finished: Finished) -> None:
+    demo, outcome = finished()
+    clean(outcome)
+    said = outcome.said
+    assert said["proof_system"] == "sumcheck/1"
+    assert bytes.fromhex(said["task"])
+    assert said["directory"] == str(demo.directory)
+    for round_ in said["rounds"]:
+        accepted = {entry["device"]: entry["correct"] for entry in round_["accepted"]}
+        assert len(accepted) + len(round_["rejected"]) == 3
+        assert all(entry.keys() == {"device", "code"} for entry in round_["rejected"])
+        assert accepted[round_["leader"]] == round_["correct"] == max(accepted.values())
+        assert round_["total"] == 20
+        for entry in round_["accepted"]:
+            low, high = entry["interval"]
+            assert 0 <= low <= entry["correct"] / 20 <= high <= 1
+        assert round_["record_cid"].startswith("bafyrei")
+        assert set(round_["seconds"]) >= {"committing", "proving", "closing"}
+        assert 0 <= round_["overhead_share"] <= 1
+    first, second = said["rounds"]
+    assert second["accuracy_before"] == first["accuracy_after"]
+    assert second["accuracy_after"] > first["accuracy_before"] + 0.3
+    assert said["audit"]["checks"] > 20
+    calls = {
+        "CreateTask": 1,
+        "OpenRound": 2,
+        "SealCommitments": 2,
+        "DrawBeacon": 2,
+        "CloseRound": 2,
+    }
+    assert {call: len(costs) for call, costs in said["gas"].items()} == calls
+    assert all(cost > 20_000 for costs in said["gas"].values() for cost in costs)
+
+
+def test_the_same_command_again_shows_the_finished_task(finished: Finished) -> None:
+    demo, outcome = finished()
+    again = demo.run("--devices", "3", "--rounds", "2")
+    clean(again)
+    assert again.said["rounds"] == outcome.said["rounds"]
+    assert again.said["audit"] == outcome.said["audit"]
+
+
+def test_other_options_on_the_same_directory_are_refused(finished: Finished) -> None:
+    demo, _ = finished()
+    outcome = demo.run("--devices", "4", "--rounds", "2")
+    assert outcome.status == ExitCode.USAGE
+    assert outcome.stdout == ""
+    assert "other options" in outcome.stderr
+
+
+def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    words = (*words[:-1], words[-1], "--dir", str(directory), "--json")
+    return subprocess.run(
+        [sys.executable, "-m", "zkpot_aggregator", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_audit_and_round_show_read_the_directory(finished: Finished) -> None:
+    demo, outcome = finished()
+    audited = command(demo.directory, "audit")
+    assert audited.returncode == ExitCode.OK
+    assert json.loads(audited.stdout) == outcome.said["audit"]
+    shown = command(demo.directory, "round", "show")
+    assert shown.returncode == ExitCode.OK
+    assert [found["round"] for found in json.loads(shown.stdout)] == [1, 2]
+
+
+def test_secrets_are_for_the_owner_alone(finished: Finished) -> None:
+    demo, _ = finished()
+    assert demo.directory.stat().st_mode & 0o777 == 0o700
+    secret = [*demo.directory.rglob("*.key"), *demo.directory.rglob("*password*")]
+    secret += demo.directory.rglob("pool.cbor")
+    assert len(secret) >= 3 + 2 + 4 + 1
+    assert [path for path in secret if path.is_file() and path.stat().st_mode & 0o077] == []
+
+
+def test_every_kind_of_cheating_has_its_own_code(demo: Demo) -> None:
+    kinds = [word for kind in KIND_TO_CODE for word in ("--byzantine", f"{kind}:1")]
+    outcome = demo.run("--devices", "9", "--rounds", "2", *kinds)
+    clean(outcome)
+    assert len(set(KIND_TO_CODE.values())) == len(KIND_TO_CODE)
+    devices = []
+    for number in range(9):
+        config = demo.directory / "devices" / f"{number:02}" / "agent.toml"
+        shown = subprocess.run(
+            [sys.executable, "-m", "zkpot_agent", "status", "--json", "--config", str(config)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        devices.append(json.loads(shown.stdout)["device"])
+    honest, hostile = devices[:2], dict(zip(devices[2:], KIND_TO_CODE, strict=True))
+    found: dict[str, set[str]] = {}
+    for round_ in outcome.said["rounds"]:
+        for entry in round_["rejected"]:
+            found.setdefault(entry["device"], set()).add(entry["code"])
+        accepted = {entry["device"] for entry in round_["accepted"]}
+        assert set(honest) <= accepted
+    for device, kind in hostile.items():
+        assert KIND_TO_CODE[kind] in found.get(device, set()), (kind, found)
+    for device in honest:
+        assert device not in found
+
+
+def test_bad_options_are_all_named_at_once(demo: Demo) -> None:
+    outcome = demo.run(
+        "--byzantine", "bribe:1", "--byzantine", "garbage:0", "--byzantine", "replay:x"
+    )
+    assert outcome.status == ExitCode.USAGE
+    assert outcome.stdout == ""
+    for problem in ("bribe", "garbage:0", "replay:x"):
+        assert problem in outcome.stderr
+    assert not demo.directory.exists()
+
+
+def test_nobody_honest_is_refused(demo: Demo) -> None:
+    outcome = demo.run("--devices", "2", "--byzantine", "garbage:2")
+    assert outcome.status == ExitCode.USAGE
+    assert "honest" in outcome.stderr
+
+
+# --- interruptions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_interrupted_demonstration_goes_on(demo: Demo, phase: str) -> None:
+    options = ("--devices", "2", "--rounds", "1")
+    with demo.started(*options) as process:
+        demo.wait_for(phase, 1, process)
+        process.send_signal(signal.SIGINT)
+        interrupted = ended(process)
+    if phase != "ended":
+        assert interrupted.status == ExitCode.INTERRUPTED, interrupted.stderr
+        assert interrupted.stdout == ""
+    outcome = demo.run(*options)
+    clean(outcome, rounds=1)
+    assert outcome.said["rounds"][0]["rejected"] == []
+
+
+def test_one_interruption_after_another(demo: Demo) -> None:
+    """Once in every phase, each time from where the last left it."""
+    options = ("--devices", "2", "--rounds", "1")
+    for phase in ("committing", "proving", "recording"):
+        with demo.started(*options) as process:
+            demo.wait_for(phase, 1, process)
+            process.send_signal(signal.SIGINT)
+            assert ended(process).status == ExitCode.INTERRUPTED
+    clean(demo.run(*options), rounds=1)
+
+
+@pytest.mark.parametrize("phase", ["committing", "proving", "recording"])
+def test_a_killed_aggregator_goes_on(demo: Demo, phase: str) -> None:
+    options = ("--devices", "3", "--rounds", "2")
+    with demo.started(*options) as process:
+        demo.wait_for(phase, 1, process)
+        os.kill(demo.pid_of("zkpot_aggregator", "aggregator/"), signal.SIGKILL)
+        outcome = ended(process)
+    assert outcome.status == ExitCode.FAILURE
+    assert "the aggregator ended with -9" in outcome.stderr
+    assert outcome.stdout == ""
+    clean(demo.run(*options))
+
+
+@pytest.mark.parametrize("phase", ["committing", "proving"])
+def test_a_killed_agent_stalls_nobody(demo: Demo, phase: str) -> None:
+    """Two of three are enough, and the deadline passes the third over."""
+    with demo.started("--devices", "3", "--rounds", "1") as process:
+        demo.wait_for(phase, 1, process)
+        os.kill(demo.pid_of("zkpot_agent", "devices/02/"), signal.SIGKILL)
+        outcome = ended(process)
+    clean(outcome, rounds=1)
+    assert "device 2 ended early" in outcome.stderr
+    assert len(outcome.said["rounds"][0]["accepted"]) >= 2
