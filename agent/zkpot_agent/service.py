@@ -5,7 +5,7 @@ import contextlib
 import logging
 
 from zkpot import __version__
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
 from zkpot.ids import device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -13,6 +13,7 @@ from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.download import DEFAULT_WINDOW
 from zkpot.link.mqtt import MqttLink
+from zkpot.process import first_of
 from zkpot.proof.registry import available
 from zkpot.proof.system import Progress
 from zkpot.task import Task, decode_task, manifest_cid
@@ -104,8 +105,8 @@ class AgentService:
                 group.create_task(self._join(blocks, group.create_task))
                 group.create_task(self._say_ready(link))
                 group.create_task(feed_watchdog(self._notifier, self._pulse))
-        except* Fatal as fatals:
-            raise fatals.exceptions[0] from None
+        except* ZkpotError as errors:
+            raise first_of(errors) from None
         finally:
             self._notifier.stopping()
             with contextlib.suppress(Transient):

@@ -225,7 +225,7 @@ class Worker:
         """The revealed batch, checked to be distinct samples of the task's pool."""
         data, pool = await self.objects.fetch(cid), self.task.pool
         indices = [each.sample.index for each in decode_object(Reveal, data).samples]
-        if len(set(indices)) != self.task.batch_size:
+        if not len(indices) == len(set(indices)) == self.task.batch_size:
             raise Rejected(Reason.DRAW_MISMATCH, "the batch repeats samples or has another size")
         return check_reveal(data, self.task.model.shape, pool.root, pool.size, indices)
 

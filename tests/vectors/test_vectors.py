@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycddl import Schema, ValidationError  # type: ignore[import-untyped]
+from pycddl import Schema, ValidationError
 from tests.protocol.rounds import MadeRound, make_round
 from tests.vectors.generate import FOLDER, files, make_world, text
 from tests.wire.strategies import values
