@@ -72,6 +72,10 @@ class IndependentSystem:
 
     def verify(self, statement: Statement, proof: bytes) -> None:
         """See `ProofSystem.verify`."""
+        if not 0 <= statement.count <= statement.batch.size:
+            raise Rejected(
+                Reason.COUNT_MISMATCH, f"count {statement.count} of {statement.batch.size}"
+            )
         expected = self._native.proof_bytes
         if len(proof) != expected:
             raise Rejected(Reason.PROOF_MALFORMED, f"{len(proof)} bytes, expected {expected}")

@@ -137,6 +137,10 @@ class SumcheckSystem:
 
     def verify(self, statement: Statement, proof: bytes) -> None:
         """See `ProofSystem.verify`."""
+        if not 0 <= statement.count <= statement.batch.size:
+            raise Rejected(
+                Reason.COUNT_MISMATCH, f"count {statement.count} of {statement.batch.size}"
+            )
         if len(proof) != self.proof_bytes:
             raise Rejected(
                 Reason.PROOF_MALFORMED, f"{len(proof)} bytes, expected {self.proof_bytes}"
