@@ -154,7 +154,7 @@ def _checked(labels: Callable[[UInt8Array], Int64Array]) -> Labels:
     def run(inputs: UInt8Array, /) -> Int64Array:
         try:
             return labels(inputs)
-        except (ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise Rejected(Reason.MODEL_MISMATCH, str(error)) from error
 
     return run

@@ -1,7 +1,8 @@
 """Publishes each new global model on the device, then tells the hook.
 
 Every file is swapped in whole; `global-model.json` comes last and names what belongs
-together, so that an application can tell. A failure leaves the previous model in place.
+together, so that an application can tell. Where a file cannot be written, the older one
+stays, and the facts do not name it.
 """
 
 import asyncio
@@ -50,14 +51,14 @@ class Publisher:
 
     async def _write(self, data: bytes) -> bytes:
         self.config.model_dir.mkdir(parents=True, exist_ok=True)
+        self._replace(TASK_FILE, encode_task(self.task))
+        self._replace(MODEL_FILE, data)
         files = {MODEL_FILE: data}
         if self.config.export.tflite and litert_installed():
             tflite = await self._tflite(data)
             if tflite is not None:
+                self._replace(TFLITE_FILE, tflite)
                 files[TFLITE_FILE] = tflite
-        self._replace(TASK_FILE, encode_task(self.task))
-        for name, content in files.items():
-            self._replace(name, content)
         facts = {
             "task": self.config.task,
             "model": cid_text(split_object(data)[0]),

@@ -97,7 +97,7 @@ def test_an_unknown_board_gets_the_profile_of_its_machine(
 
 def test_an_unknown_machine_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    with pytest.raises(Fatal, match="riscv64.*name one") as caught:
+    with pytest.raises(Fatal, match=r"riscv64.*name one") as caught:
         detect(tmp_path)
     assert caught.value.exit_code is ExitCode.CONFIG
 
