@@ -12,9 +12,12 @@ from zkpot.keys import load_key_file
 from zkpot.proof.registry import SYSTEM_TO_PACKAGE, installed
 from zkpot.record import Roster, RosterEntry
 from zkpot_aggregator.config import AggregatorConfig, BrokerKind
+from zkpot_aggregator.content.kubo import KuboStore
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
+from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.embedded import EmbeddedLedger
-from zkpot_aggregator.service import Layout
+from zkpot_aggregator.ledger.jsonrpc import JsonRpcLedger
+from zkpot_aggregator.ledger.settings import JsonRpcSettings
 from zkpot_aggregator.task_data import load_task_data
 
 
@@ -39,6 +42,7 @@ def check_aggregator(path: Path) -> list[Finding]:
         ("data", _data),
         ("prover", _prover),
         ("ledger", _ledger),
+        ("content", _content),
         ("broker", _broker),
     )
     return [Finding("config", ok=True, detail=str(path)), *(_try(*t, config) for t in tests)]
@@ -87,11 +91,29 @@ def _prover(config: AggregatorConfig) -> str:
 
 
 def _ledger(config: AggregatorConfig) -> str:
+    if config.ledger.settings is not None:
+        return _node(config.ledger.settings)
     folder = Layout(config.state_dir).chain
     if not folder.exists():
         return f"will be made in {folder}"
     identity = EmbeddedLedger.open_read_only(folder).identity()
     return f"chain {identity.chain_id}, contract 0x{identity.contract.hex()}"
+
+
+def _node(settings: JsonRpcSettings) -> str:
+    with JsonRpcLedger.open(settings) as ledger:
+        identity = ledger.identity()
+    if settings.key() is None:
+        raise OSError("no key_file or key_credential: calls are only simulated")
+    return f"node on chain {identity.chain_id}, contract 0x{identity.contract.hex()}"
+
+
+def _content(config: AggregatorConfig) -> str:
+    settings = config.content.settings
+    if settings is None:
+        return f"directory {Layout(config.state_dir).content}"
+    with KuboStore(settings.url, timeout_s=settings.timeout_s) as store:
+        return f"IPFS daemon {store.version()}, {len(store.pins())} pins"
 
 
 def _broker(config: AggregatorConfig) -> str:

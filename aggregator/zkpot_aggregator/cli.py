@@ -70,7 +70,9 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
 
 @app.command()
 def audit(
-    directory: DirOption,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="A state directory, or what `demo --dir` made.")
+    ] = None,
     json_output: JsonOption = False,
     task: Annotated[
         str | None, typer.Option(help="The task's id; default: the directory's.")
@@ -82,13 +84,79 @@ def audit(
             help="Verify sumcheck proofs with the second verifier, in plain Python: slow.",
         ),
     ] = False,
+    ledger: Annotated[
+        str | None, typer.Option(help="Instead of --dir: a node's JSON-RPC URL.")
+    ] = None,
+    contract: Annotated[str | None, typer.Option(help="With --ledger: 0x and 40 digits.")] = None,
+    first_block: Annotated[
+        int, typer.Option(min=0, help="With --ledger: the contract's first block.")
+    ] = 0,
+    content: Annotated[
+        str | None, typer.Option(help="With --ledger: an IPFS daemon's RPC URL.")
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="With --ledger: an IPFS gateway's URL.")
+    ] = None,
 ) -> None:
     """Re-verify every round of a task from its chain and content store alone."""
 
     def work() -> ExitCode:
+        from zkpot.errors import Fatal
         from zkpot_aggregator.ui.audit import run_audit
+        from zkpot_aggregator.ui.remote import Remote
 
-        return run_audit(directory, task, independent=independent, json_output=json_output)
+        if (directory is None) == (ledger is None) or (ledger is None) != (contract is None):
+            raise Fatal(ExitCode.USAGE, "either --dir, or --ledger and --contract are needed")
+        if directory is not None:
+            return run_audit(directory, task, independent=independent, json_output=json_output)
+        assert ledger is not None
+        assert contract is not None
+        remote = Remote(ledger, contract, content, gateway, first_block)
+        return run_audit(remote, task, independent=independent, json_output=json_output)
+
+    exit_with(work)
+
+
+@app.command()
+def deploy(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Take node and key from this file.")
+    ] = None,
+    rpc: Annotated[str | None, typer.Option(help="A node's JSON-RPC URL.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="The account's key; without one nothing is sent.")
+    ] = None,
+    confirmations: Annotated[int, typer.Option(min=0, max=1000)] = 3,
+    json_output: JsonOption = False,
+) -> None:
+    """Deploy the ledger's contract, or find this account's earlier deployment."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.deploy import run_deploy
+
+        return run_deploy(config, rpc, key_file, confirmations, json_output=json_output)
+
+    exit_with(work)
+
+
+@app.command("broker-config")
+def broker_config(
+    config: ConfigOption,
+    directory: Annotated[Path, typer.Option("--dir", help="Where to write the broker's files.")],
+    name: Annotated[
+        list[str] | None, typer.Option(help="A host name or address of the broker; repeatable.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8883,
+    bind: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104
+    user: Annotated[str, typer.Option(help="As whom mosquitto runs if root starts it.")] = "",
+) -> None:
+    """Write mosquitto's configuration, access list and certificate commands for these devices."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.broker import run_broker_config
+
+        names = tuple(name or ("localhost", "127.0.0.1"))
+        return run_broker_config(config, directory, names, port=port, bind=bind, user=user)
 
     exit_with(work)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from zkpot.link import BrokerSettings
 from zkpot.wire.codec import Span
+from zkpot_aggregator.ledger.settings import JsonRpcSettings
 
 Count = Annotated[int, Span(0, 1_000_000)]
 Positive = Annotated[int, Span(1, 1_000_000)]
@@ -31,6 +32,64 @@ class BrokerConfig:
     def __post_init__(self) -> None:
         if (self.kind is BrokerKind.EXTERNAL) != (self.settings is not None):
             raise ValueError("an external broker needs settings, an embedded one takes none")
+
+
+@unique
+class LedgerKind(StrEnum):
+    """`embedded` is a chain in the state directory, `jsonrpc` any node."""
+
+    EMBEDDED = "embedded"
+    JSONRPC = "jsonrpc"
+
+
+@dataclass(frozen=True)
+class LedgerConfig:
+    """Which ledger. See `zkpot-aggregator deploy` for the settings of a node."""
+
+    kind: LedgerKind = LedgerKind.EMBEDDED
+    settings: JsonRpcSettings | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind is LedgerKind.JSONRPC) != (self.settings is not None):
+            raise ValueError("a jsonrpc ledger needs settings, an embedded one takes none")
+
+
+@unique
+class ContentKind(StrEnum):
+    """`directory` keeps blocks in the state directory, `kubo` in an IPFS daemon as well."""
+
+    DIRECTORY = "directory"
+    KUBO = "kubo"
+
+
+@dataclass(frozen=True)
+class KuboSettings:
+    """The daemon's RPC address, like `http://127.0.0.1:5001`: it must not be public.
+
+    `gateways` are asked, in their order, for what is neither here nor in the daemon.
+    `lookup_s` is the time given to a daemon to say that it lacks a block.
+    """
+
+    url: str
+    gateways: tuple[str, ...] = ()
+    timeout_s: Annotated[float, Span(1, 600)] = 30.0
+    lookup_s: Annotated[float, Span(0, 60)] = 5.0
+
+
+@dataclass(frozen=True)
+class ContentConfig:
+    """Which content store, and for how many of the last rounds; none means for all.
+
+    The task's manifest and the record at the head of the chain are always kept.
+    """
+
+    kind: ContentKind = ContentKind.DIRECTORY
+    settings: KuboSettings | None = None
+    keep_rounds: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind is ContentKind.KUBO) != (self.settings is not None):
+            raise ValueError("a kubo store needs settings, a directory takes none")
 
 
 @dataclass(frozen=True)
@@ -85,5 +144,7 @@ class AggregatorConfig:
     task: TaskConfig
     devices: tuple[DeviceConfig, ...]
     broker: BrokerConfig = field(default_factory=BrokerConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    content: ContentConfig = field(default_factory=ContentConfig)
     cache_dir: Path | None = None
     verify_workers: Annotated[int, Span(1, 64)] = 1

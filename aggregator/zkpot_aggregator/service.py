@@ -7,16 +7,18 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient, reason_text
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError, reason_text
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import load_key_file
 from zkpot.link import BrokerSettings, Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.mqtt import MqttLink
+from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.system import Progress
@@ -27,12 +29,13 @@ from zkpot.wire.messages import NOT_READY, Block, Status, Want
 from zkpot_aggregator import verifying
 from zkpot_aggregator.chain import Chain
 from zkpot_aggregator.config import AggregatorConfig, BrokerKind
-from zkpot_aggregator.content.directory import DirectoryStore
 from zkpot_aggregator.driver import REJECTION, Driver
 from zkpot_aggregator.embedded.access import Account
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
 from zkpot_aggregator.intake import Intake
-from zkpot_aggregator.ledger.embedded import EmbeddedLedger
+from zkpot_aggregator.layout import Layout
+from zkpot_aggregator.outside import open_content, open_ledger
+from zkpot_aggregator.patience import patiently
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.task_data import load_task_data
@@ -42,48 +45,6 @@ from zkpot_aggregator.work import Worker
 _logger = logging.getLogger(__name__)
 
 MAX_BROKER_PASSWORD = 1024
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where everything lies below the state directory."""
-
-    root: Path
-
-    @property
-    def journal(self) -> Path:
-        """The aggregator's own state."""
-        return self.root / "journal.sqlite"
-
-    @property
-    def chain(self) -> Path:
-        """The embedded ledger."""
-        return self.root / "chain"
-
-    @property
-    def content(self) -> Path:
-        """The content store."""
-        return self.root / "content"
-
-    @property
-    def intake(self) -> Path:
-        """What devices sent and nobody judged yet."""
-        return self.root / "intake"
-
-    @property
-    def pool(self) -> Path:
-        """The publisher's secret test pool."""
-        return self.root / "pool.cbor"
-
-    @property
-    def broker(self) -> Path:
-        """The embedded broker's password file."""
-        return self.root / "broker"
-
-    @property
-    def task(self) -> Path:
-        """The task's id, for whoever audits this directory."""
-        return self.root / "task"
 
 
 @dataclass(frozen=True)
@@ -131,14 +92,15 @@ class AggregatorService:
         config, layout = self._config, self._layout
         with contextlib.ExitStack() as stack:
             journal = stack.enter_context(Journal.open(layout.journal))
-            ledger = stack.enter_context(EmbeddedLedger.open(layout.chain))
-            content = DirectoryStore(layout.content)
+            ledger = open_ledger(config, layout, stack)
+            content = open_content(config, layout, stack)
             data = load_task_data(
                 config.task.dataset, config.task.dataset_parameters, config.state_dir
             )
-            handle = await asyncio.to_thread(
+            make_task = partial(
                 ensure_task, config.task, data, layout.pool, self._key, journal, content, ledger
             )
+            handle = await patiently(make_task, "the task")
             layout.task.write_text(handle.id.hex() + "\n")
             backend = handle.task.backend(config.cache_dir or layout.root / "cache")
             await child.run(proof_jobs.prepare, backend, progress=self._progress)
@@ -174,6 +136,7 @@ class AggregatorService:
                 exchange,
                 verifier,
                 backend.cache_dir,
+                keep_rounds=config.content.keep_rounds,
             )
             await self._serve(link, exchange, worker, Ready(handle, self._key.public_key, settings))
 
@@ -197,8 +160,8 @@ class AggregatorService:
                 await link.stop()
                 for task in running:
                     task.cancel()
-        except* Fatal as fatals:
-            raise fatals.exceptions[0] from None
+        except* ZkpotError as errors:
+            raise first_of(errors) from None
         finally:
             with contextlib.suppress(Transient):
                 await link.stop()

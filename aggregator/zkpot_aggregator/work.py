@@ -100,8 +100,7 @@ class Worker:
         """Waits for the block, then `draw_beacon`."""
         limit = terms.task.deadlines.chain
         while True:
-            height = draw_height
-            await self.chain.read(lambda ledger, at=height: ledger.wait_for_block(at + 1, limit))
+            await self.chain.read(partial(_wait_for_block, draw_height + 1, limit))
             try:
                 await self.chain.submit(DrawBeacon(terms.task_id, terms.round))
                 break
@@ -313,3 +312,7 @@ class Worker:
 
 def _round_view(task: TaskId, number: Round, ledger: Ledger) -> RoundView:
     return ledger.round(task, number)
+
+
+def _wait_for_block(height: int, timeout_s: float, ledger: Ledger) -> None:
+    ledger.wait_for_block(height, timeout_s)

@@ -269,4 +269,3 @@ def _failure_text(number: int) -> str:
 def _require(condition: bool, reason: Reason, detail: str) -> None:
     if not condition:
         raise Rejected(reason, detail)
-

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from zkpot.cid import BLOCK_BYTES, Cid, cid_text
+from zkpot.cid import BLOCK_BYTES, Cid, check_block, cid_text
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
-from zkpot_aggregator.content.base import check_block
 
 _RAW = "application/vnd.ipld.raw"
 _ABSENT = frozenset({404, 410})

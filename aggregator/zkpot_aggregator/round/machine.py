@@ -66,6 +66,7 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Recording, on.RecordAnswered): closing.record_answered,
     (at.Recording, on.DeadlinePassed): closing.record_deadline,
     (at.Closing, on.ClosedOnChain): closing.closed,
+    (at.Closing, on.CannotGoOn): closing.cannot_go_on,
     (at.Failing, on.FailedOnChain): closing.failed,
 }
 

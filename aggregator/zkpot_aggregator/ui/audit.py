@@ -15,6 +15,7 @@ from zkpot.task import Task
 from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.report import AuditReport, RoundFinding
 from zkpot_aggregator.ui.directory import open_directory
+from zkpot_aggregator.ui.remote import Remote, audit_remote
 
 
 def default_cache() -> Path:
@@ -48,10 +49,13 @@ def audit_directory(
 
 
 def run_audit(
-    directory: Path, task: str | None, *, independent: bool, json_output: bool
+    source: Path | Remote, task: str | None, *, independent: bool, json_output: bool
 ) -> ExitCode:
-    """Audits `directory` and prints the result."""
-    report = audit_directory(directory, task, independent=independent)
+    """Audits a directory, or a chain and a content store elsewhere, and prints the result."""
+    if isinstance(source, Path):
+        report = audit_directory(source, task, independent=independent)
+    else:
+        report = audit_remote(source, task, load_second if independent else load_system)
     if json_output:
         print(json.dumps(audit_json(report), indent=2))  # noqa: T201
     else:

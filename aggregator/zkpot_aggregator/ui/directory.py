@@ -6,8 +6,8 @@ from pathlib import Path
 from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import DIGEST_BYTES, TaskId
 from zkpot_aggregator.content.directory import DirectoryStore
+from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.embedded import EmbeddedLedger
-from zkpot_aggregator.service import Layout
 
 
 @dataclass(frozen=True)
