@@ -117,4 +117,4 @@ def _panel(panel: Panel, vertical: _Scale) -> Iterator[str]:
 
 
 def _short(value: float) -> str:
-    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
+    return f"{value / 1000:g}k" if value % 1000 == 0 else f"{value:g}"
