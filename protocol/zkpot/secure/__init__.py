@@ -1,0 +1,1 @@
+"""Secure aggregation: sums of models that nobody sees, checked against their commitments."""

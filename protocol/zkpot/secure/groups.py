@@ -1,0 +1,147 @@
+"""Who is summed with whom: disjoint groups that the beacon draws from the accepted set.
+
+Nobody chooses a group: its members follow from the beacon, which was fixed after the
+commitments were sealed. Everything a group says or signs is bound to its digest, which
+names task, round, beacon, members and weights.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from zkpot.errors import Reason, Rejected
+from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text, digest
+from zkpot.task import MAX_DEVICES
+from zkpot.wire.codec import Max, Span
+
+GROUP_SIZE = 32
+"""Members of a group unless the task says otherwise: everyone masks against everyone in it."""
+
+MINIMUM_GROUP = 5
+"""Members below which a sum would say too much about each of them, by default."""
+
+MAX_GROUP = 128
+"""Work in a group grows with the square of its size, and Shamir indices are single bytes."""
+
+MAX_WEIGHT = 10_000
+"""Weights are 1 or a proven count, which no batch exceeds."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A device of the group and the weight of its model in the sum."""
+
+    device: DeviceId
+    weight: Annotated[int, Span(1, MAX_WEIGHT)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of one round; its members are sorted by device id."""
+
+    task: TaskId
+    round: Round
+    beacon: Beacon
+    index: Annotated[int, Span(0, MAX_DEVICES)]
+    members: Annotated[tuple[Member, ...], Max(MAX_GROUP)]
+
+    def __post_init__(self) -> None:
+        devices = list(self.devices)
+        if not devices or devices != sorted(set(devices)):
+            raise Rejected(Reason.MALFORMED, "members are not sorted, or not distinct")
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Names exactly this group of this round."""
+        parts = [m.device + m.weight.to_bytes(8, "big") for m in self.members]
+        numbers = (number.to_bytes(8, "big") for number in (self.round, self.index))
+        return digest("secure-group", self.task, *numbers, self.beacon, *parts)
+
+    @cached_property
+    def devices(self) -> tuple[DeviceId, ...]:
+        """The members' ids, sorted."""
+        return tuple(member.device for member in self.members)
+
+    @cached_property
+    def device_to_weight(self) -> Mapping[DeviceId, int]:
+        """The weight of each member."""
+        return {member.device: member.weight for member in self.members}
+
+    @property
+    def threshold(self) -> int:
+        """How many members must take every step, and how many shares give a secret.
+
+        More than two thirds: two lists of survivors can only both find this many signatures
+        if more than a third of the group signs twice.
+        """
+        return 2 * len(self.members) // 3 + 1
+
+
+@dataclass(frozen=True)
+class GroupPolicy:
+    """What a device demands of its group, set on the device and never from afar.
+
+    Each of `owners` must have a member in the group beside the device itself.
+    """
+
+    minimum: int = MINIMUM_GROUP
+    owners: frozenset[str] = frozenset()
+
+
+def draw_groups(
+    task: TaskId,
+    round_number: Round,
+    beacon: Beacon,
+    device_to_weight: Mapping[DeviceId, int],
+    *,
+    size: int = GROUP_SIZE,
+    minimum: int = MINIMUM_GROUP,
+) -> tuple[Group, ...]:
+    """Splits the accepted devices, in the order of H(beacon, device), into equal groups.
+
+    Groups hold at most `size` members; only where that would leave one below `minimum` do
+    they hold more. Raises `Rejected` if all together are fewer than `minimum`.
+    """
+    number = len(device_to_weight)
+    if number < max(minimum, 1):
+        raise Rejected(Reason.OUT_OF_RANGE, f"{number} devices, a group needs {minimum}")
+    if not 1 <= minimum <= size <= MAX_GROUP // 2:
+        raise ValueError(f"groups of {minimum} to {size}, at most {MAX_GROUP // 2}")
+    count = min(-(-number // size), number // minimum)
+    drawn = sorted(device_to_weight, key=lambda device: digest("secure-draw", beacon, device))
+    return tuple(
+        Group(
+            task,
+            round_number,
+            beacon,
+            index,
+            tuple(
+                Member(device, device_to_weight[device]) for device in sorted(drawn[index::count])
+            ),
+        )
+        for index in range(count)
+    )
+
+
+def group_of(groups: Collection[Group], device: DeviceId) -> Group:
+    """The one group `device` is in; raises `Rejected` if it is in none."""
+    for group in groups:
+        if device in group.device_to_weight:
+            return group
+    raise Rejected(Reason.NOT_IN_ROSTER, f"{device_text(device)} is in no group")
+
+
+def check_policy(
+    group: Group, device: DeviceId, device_to_owner: Mapping[DeviceId, str], policy: GroupPolicy
+) -> Group:
+    """Returns the group if `policy` lets `device` take part in it; raises `Rejected` if not."""
+    if len(group.members) < policy.minimum:
+        raise Rejected(
+            Reason.OUT_OF_RANGE, f"a group of {len(group.members)}, we demand {policy.minimum}"
+        )
+    present = {device_to_owner.get(peer) for peer in group.devices if peer != device}
+    missing = policy.owners - present
+    if missing:
+        raise Rejected(Reason.OUT_OF_RANGE, f"no member of {', '.join(sorted(missing))}")
+    return group

@@ -1,0 +1,254 @@
+"""The aggregator's side of one group: what it has collected, and what it sends next.
+
+The rules it keeps:
+
+1. a message is about this group, of the step that is open, from a member that took every
+   step before; the first one stands;
+2. a step closes when all who can have answered, or at its deadline, and then with no fewer
+   members than the threshold: otherwise the group has failed and opens nothing;
+3. there is one key list, one set of dealers, one list of survivors.
+
+Pure: everything collected is public or sealed to members. Masked inputs are kept outside, by
+digest: they are as long as the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum, unique
+from typing import Annotated
+
+from zkpot.errors import Reason, Rejected
+from zkpot.ids import DeviceId, Digest, device_text
+from zkpot.keys import verify_signature
+from zkpot.secure.exchange import (
+    Advertisement,
+    Confirmation,
+    Confirmations,
+    Dealing,
+    DeliveredShares,
+    Delivery,
+    FromMember,
+    KeyList,
+    MaskedInput,
+    Release,
+    ShareKind,
+    Survivors,
+    ToMember,
+    dealers_digest,
+    message_digest,
+)
+from zkpot.secure.groups import MAX_GROUP, Group
+from zkpot.secure.keys import check_advertisement, survivors_statement
+from zkpot.secure.mask import SCALAR_BYTES, Lengths
+from zkpot.secure.shares import share_digest
+from zkpot.wire.codec import Max
+
+
+@unique
+class Step(IntEnum):
+    """What the group is waiting for."""
+
+    KEYS = 1
+    SHARES = 2
+    INPUTS = 3
+    CONFIRMATIONS = 4
+    RELEASES = 5
+    DONE = 6
+
+
+STEP_TO_MESSAGE: dict[Step, type[FromMember]] = {
+    Step.KEYS: Advertisement,
+    Step.SHARES: Dealing,
+    Step.INPUTS: MaskedInput,
+    Step.CONFIRMATIONS: Confirmation,
+    Step.RELEASES: Release,
+}
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Who dealt what."""
+
+    device: DeviceId
+    dealing: Dealing
+
+
+@dataclass(frozen=True)
+class Released:
+    """The shares of a release that hash to what their dealers announced."""
+
+    device: DeviceId
+    release: Release
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Whose answer came in which step, by its digest."""
+
+    step: Step
+    device: DeviceId
+    message: Digest
+
+
+@dataclass(frozen=True)
+class Session:
+    """One group on its way to its sum."""
+
+    group: Group
+    lengths: Lengths
+    step: Step = Step.KEYS
+    answered: Annotated[tuple[Answered, ...], Max(5 * MAX_GROUP)] = ()
+    advertisements: Annotated[tuple[Advertisement, ...], Max(MAX_GROUP)] = ()
+    dealings: Annotated[tuple[Dealt, ...], Max(MAX_GROUP)] = ()
+    confirmations: Annotated[tuple[Confirmation, ...], Max(MAX_GROUP)] = ()
+    releases: Annotated[tuple[Released, ...], Max(MAX_GROUP)] = ()
+
+    def answers(self, step: Step) -> dict[DeviceId, Digest]:
+        """Who answered in `step`, sorted by id, and the digest of the answer."""
+        found = {item.device: item.message for item in self.answered if item.step is step}
+        return dict(sorted(found.items()))
+
+    def members(self, step: Step) -> tuple[DeviceId, ...]:
+        """Those who took `step`, sorted by id."""
+        return tuple(self.answers(step))
+
+    @property
+    def expected(self) -> tuple[DeviceId, ...]:
+        """Who may answer in the open step: those who took the one before."""
+        if self.step is Step.KEYS:
+            return self.group.devices
+        return self.members(Step(self.step - 1))
+
+    @property
+    def complete(self) -> bool:
+        """Whether nobody is waited for any more."""
+        return self.step is Step.DONE or self.members(self.step) == self.expected
+
+    @property
+    def dealers(self) -> tuple[DeviceId, ...]:
+        """Whose masks are in the inputs."""
+        return self.members(Step.SHARES)
+
+    @property
+    def survivors(self) -> tuple[DeviceId, ...]:
+        """Whose inputs are in the sum."""
+        return self.members(Step.INPUTS)
+
+
+def take(
+    session: Session, sender: DeviceId, message: FromMember, public_keys: Mapping[DeviceId, bytes]
+) -> Session:
+    """The session with one more answer; raises `Rejected` and changes nothing otherwise."""
+    _check_first(session, sender, message)
+    group = session.group
+    match message:
+        case Advertisement():
+            if message.device != sender:
+                raise Rejected(Reason.BAD_SIGNATURE, "another member's keys")
+            check_advertisement(group, message, public_keys)
+            session = replace(session, advertisements=(*session.advertisements, message))
+        case Dealing():
+            if tuple(item.recipient for item in message.shares) != session.members(Step.KEYS):
+                raise Rejected(Reason.MALFORMED, "shares for other members than were listed")
+            session = replace(session, dealings=(*session.dealings, Dealt(sender, message)))
+        case MaskedInput():
+            if message.delivery != dealers_digest(group.digest, session.dealers):
+                raise Rejected(Reason.MALFORMED, "masked with other members than have dealt")
+            check_lengths(session.lengths, message)
+        case Confirmation():
+            if message.device != sender:
+                raise Rejected(Reason.BAD_SIGNATURE, "another member's confirmation")
+            statement = survivors_statement(group, session.survivors)
+            verify_signature(public_keys[sender], statement, message.signature)
+            session = replace(session, confirmations=(*session.confirmations, message))
+        case Release():
+            released = Released(sender, true_shares(session, sender, message))
+            session = replace(session, releases=(*session.releases, released))
+    answer = Answered(session.step, sender, message_digest(message))
+    return replace(session, answered=(*session.answered, answer))
+
+
+def close(session: Session) -> tuple[Session, dict[DeviceId, ToMember]]:
+    """Ends the open step: the next one, and a message for each who takes part in it.
+
+    Raises `Rejected` if fewer than the threshold answered: the group has failed.
+    """
+    group, step = session.group, session.step
+    if step is Step.DONE:
+        raise Rejected(Reason.OUT_OF_PHASE, "all steps are done")
+    members = session.members(step)
+    if len(members) < group.threshold:
+        raise Rejected(
+            Reason.OUT_OF_RANGE,
+            f"{step.name.lower()}: {len(members)} of {len(group.members)} members, "
+            f"{group.threshold} are needed",
+        )
+    after = replace(session, step=Step(step + 1))
+    match step:
+        case Step.KEYS:
+            listed = sorted(session.advertisements, key=lambda item: item.device)
+            return after, dict.fromkeys(members, KeyList(group.digest, tuple(listed)))
+        case Step.SHARES:
+            return after, {member: _delivery(session, member) for member in members}
+        case Step.INPUTS:
+            return after, dict.fromkeys(members, Survivors(group.digest, members))
+        case Step.CONFIRMATIONS:
+            signed = sorted(session.confirmations, key=lambda item: item.device)
+            return after, dict.fromkeys(members, Confirmations(group.digest, tuple(signed)))
+        case _:
+            return after, {}
+
+
+def check_lengths(lengths: Lengths, message: MaskedInput) -> None:
+    """Raises `Rejected` unless the masked input is as long as the model."""
+    found = (len(message.theta), len(message.blinding))
+    if found != (4 * lengths.parameters, SCALAR_BYTES * lengths.scalars):
+        raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
+
+
+def true_shares(session: Session, sender: DeviceId, message: Release) -> Release:
+    """The released shares that are of the right kind and hash to what was announced.
+
+    The others are left out: whether the dealer or the one who released them lies cannot be
+    told, and `threshold` good ones are enough.
+    """
+    survivors = set(session.survivors)
+    dealer_to_dealing = {item.device: item.dealing for item in session.dealings}
+    wanted = {
+        dealer: ShareKind.SEED if dealer in survivors else ShareKind.MASK_KEY
+        for dealer in session.dealers
+    }
+    good = {}
+    for item in message.shares:
+        if item.dealer in good or wanted.get(item.dealer) is not item.kind:
+            continue
+        dealt = next(s for s in dealer_to_dealing[item.dealer].shares if s.recipient == sender)
+        announced = dealt.seed_digest if item.kind is ShareKind.SEED else dealt.key_digest
+        found = share_digest(session.group, item.kind, item.dealer, sender, item.share)
+        if found == announced:
+            good[item.dealer] = item
+    return replace(message, shares=tuple(good.values()))
+
+
+def _check_first(session: Session, sender: DeviceId, message: FromMember) -> None:
+    """Rule 1."""
+    name, step = type(message).__name__, session.step
+    if message.group != session.group.digest:
+        raise Rejected(Reason.STALE_ROUND, f"{name} for another group or round")
+    for item in session.answered:
+        if item.device == sender and STEP_TO_MESSAGE[item.step] is type(message):
+            same = item.message == message_digest(message)
+            reason = Reason.DUPLICATE if same else Reason.EQUIVOCATION
+            raise Rejected(reason, f"{name} of {device_text(sender)} was taken before")
+    if STEP_TO_MESSAGE.get(step) is not type(message):
+        raise Rejected(Reason.OUT_OF_PHASE, f"{name}, while waiting for {step.name.lower()}")
+    if sender not in session.expected:
+        raise Rejected(Reason.NOT_IN_ROSTER, f"{device_text(sender)} did not get this far")
+
+
+def _delivery(session: Session, recipient: DeviceId) -> Delivery:
+    shares = []
+    for dealt in sorted(session.dealings, key=lambda item: item.device):
+        own = next(item for item in dealt.dealing.shares if item.recipient == recipient)
+        shares.append(DeliveredShares(dealt.device, own.sealed))
+    return Delivery(session.group.digest, tuple(shares))

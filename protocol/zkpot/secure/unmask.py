@@ -1,0 +1,79 @@
+"""Taking the masks off a group's sum, with the shares its members released.
+
+Of every survivor the seed is reconstructed, of every dealer that dropped out its mask key:
+never both of one member. What comes out is checked against what its dealer announced, so a
+false dealing is found and named. The sum itself is checked in `sums`: before that it must
+not be used.
+"""
+
+from collections.abc import Mapping
+
+from zkpot.errors import Reason, Rejected
+from zkpot.ids import DeviceId, device_text
+from zkpot.secure.exchange import MaskedInput, ShareKind, message_digest
+from zkpot.secure.keys import pair_seed, public_half
+from zkpot.secure.mask import Expand, Total, expand
+from zkpot.secure.session import Session, Step
+from zkpot.secure.shares import combine, point_of, seed_digest
+from zkpot.secure.sums import GroupSum
+
+
+class DealerFailed(Rejected):
+    """The secret of `device` cannot be had, or is not what it announced."""
+
+    def __init__(self, device: DeviceId, detail: str) -> None:
+        super().__init__(Reason.SUM_MISMATCH, f"{device_text(device)}: {detail}")
+        self.device = device
+
+
+def unmask(
+    session: Session, inputs: Mapping[DeviceId, MaskedInput], expander: Expand = expand
+) -> GroupSum:
+    """The sum of the survivors' weighted openings.
+
+    `inputs` are the masked inputs the session took. Raises `Rejected` if one is not, and
+    `DealerFailed` if a secret cannot be reconstructed.
+    """
+    if session.step is not Step.DONE:
+        raise Rejected(Reason.OUT_OF_PHASE, f"still waiting for {session.step.name.lower()}")
+    group, survivors = session.group, session.survivors
+    total = Total(session.lengths)
+    for device, taken in session.answers(Step.INPUTS).items():
+        if message_digest(inputs[device]) != taken:
+            raise Rejected(Reason.CID_MISMATCH, f"another input than {device_text(device)} gave")
+        total.add_words(inputs[device].theta, inputs[device].blinding)
+    for device in survivors:
+        seed = _secret(session, device, ShareKind.SEED)
+        announced = next(d.dealing.seed for d in session.dealings if d.device == device)
+        if seed_digest(group, device, seed) != announced:
+            raise DealerFailed(device, "dealt shares of another seed")
+        total.subtract(expander(seed, session.lengths))
+    device_to_keys = {item.device: item for item in session.advertisements}
+    for dropped in sorted(set(session.dealers) - set(survivors)):
+        secret = _secret(session, dropped, ShareKind.MASK_KEY)
+        if public_half(secret) != device_to_keys[dropped].mask_key:
+            raise DealerFailed(dropped, "dealt shares of another mask key")
+        for device in survivors:
+            seed = pair_seed(group, secret, dropped, device_to_keys[device])
+            mask = expander(seed, session.lengths)
+            if device < dropped:
+                total.subtract(mask)
+            else:
+                total.add(mask)
+    return GroupSum(group.index, survivors, total.centered, total.blinding)
+
+
+def _secret(session: Session, dealer: DeviceId, kind: ShareKind) -> bytes:
+    group = session.group
+    point_to_share = {
+        point_of(group, released.device): item.share
+        for released in session.releases
+        for item in released.release.shares
+        if item.dealer == dealer and item.kind is kind
+    }
+    if len(point_to_share) < group.threshold:
+        raise DealerFailed(
+            dealer, f"{len(point_to_share)} good shares, {group.threshold} are needed"
+        )
+    first = sorted(point_to_share)[: group.threshold]
+    return combine({point: point_to_share[point] for point in first})
