@@ -91,7 +91,7 @@ class Demo:
             except (OSError, UnicodeDecodeError):
                 continue
             ours = any(word.startswith(f"{self.directory}/{place}") for word in words)
-            if module in words and "run" in words and ours:
+            if ours and any(word.partition(".")[0] == module for word in words):
                 return int(folder.name)
         raise AssertionError(f"no {module} of {place}")
 
