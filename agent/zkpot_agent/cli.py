@@ -128,9 +128,12 @@ def selftest(
     def work() -> ExitCode:
         from zkpot.config import load_config
         from zkpot_agent.config import AgentConfig
+        from zkpot_agent.profile import bounded, profile_of
         from zkpot_agent.selftest import plan_for, run_selftest
 
         loaded = None if config is None else load_config(AgentConfig, config)
+        if loaded is not None:
+            loaded = bounded(loaded, profile_of(loaded))
         result = run_selftest(plan_for(loaded, shape, batch))
         facts = result.facts()
         if json_output:
