@@ -22,6 +22,7 @@ from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.report import AuditReport
 from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.content.directory import DirectoryStore
+from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.calls import (
     CloseRound,
     DrawBeacon,
@@ -38,7 +39,6 @@ from zkpot_aggregator.ledger.views import (
     RoundView,
 )
 from zkpot_aggregator.publisher import load_pool
-from zkpot_aggregator.service import Layout
 from zkpot_aggregator.ui.audit import load_system
 from zkpot_aggregator.ui.directory import open_directory
 

@@ -23,9 +23,9 @@ from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.report import Fault
 from zkpot_aggregator.cli import app
 from zkpot_aggregator.content.directory import DirectoryStore
+from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.chainlog import ChainLog
 from zkpot_aggregator.ledger.embedded import LOG_NAME, EmbeddedLedger
-from zkpot_aggregator.service import Layout
 from zkpot_aggregator.ui.audit import audit_directory, load_system
 from zkpot_aggregator.ui.directory import open_directory
 
