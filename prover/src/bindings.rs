@@ -1,13 +1,14 @@
 //! The Python module `zkpot_prover`: bytes in, bytes out, the GIL released during work.
 
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::create_exception;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::api::{self, AccuracyItem, Batch, WellformedItem};
 use crate::error::{Error, Result};
-use crate::statement::shape::Shape as Inner;
+use crate::statement::shape::{MAX_LAYERS, Shape as Inner};
 use crate::sums;
 
 create_exception!(
@@ -33,6 +34,59 @@ impl From<Error> for PyErr {
     }
 }
 
+/// A number that has limits; one that no `u64` holds becomes the largest, beyond all of them. So a
+/// number from elsewhere is refused like any other that is too large, not with an `OverflowError`.
+#[derive(Clone, Copy)]
+struct Limited(u64);
+
+impl<'py> FromPyObject<'_, 'py> for Limited {
+    type Error = PyErr;
+
+    fn extract(number: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match number.extract::<u64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(number.py()) => {
+                Ok(Self(u64::MAX))
+            }
+            number => number.map(Self),
+        }
+    }
+}
+
+impl Limited {
+    fn to_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The weight of a summand.
+struct Weight(i64);
+
+impl<'py> FromPyObject<'_, 'py> for Weight {
+    type Error = PyErr;
+
+    fn extract(number: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match number.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(number.py()) => {
+                Err(Error::Weight.into())
+            }
+            number => number.map(Self),
+        }
+    }
+}
+
+/// The first `limit` items of a sequence, whatever length it claims to have.
+fn first_items<'py, T: FromPyObjectOwned<'py>>(
+    sequence: &Bound<'py, PyAny>,
+    limit: usize,
+) -> PyResult<Vec<T>> {
+    let item = |item: PyResult<Bound<'py, PyAny>>| item?.extract::<T>().map_err(Into::into);
+    sequence.try_iter()?.take(limit).map(item).collect()
+}
+
+fn all_items<'py, T: FromPyObjectOwned<'py>>(sequence: &Bound<'py, PyAny>) -> PyResult<Vec<T>> {
+    first_items(sequence, usize::MAX)
+}
+
 /// Dims, shifts and bias bits of a model, checked.
 #[pyclass(frozen, eq, module = "zkpot_prover")]
 #[derive(Clone, PartialEq)]
@@ -41,12 +95,21 @@ struct Shape(Inner);
 #[pymethods]
 impl Shape {
     #[new]
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "pyo3 converts lists to vectors"
-    )]
-    fn new(dims: Vec<u64>, shifts: Vec<u64>, bias_bits: u64) -> Result<Self> {
-        Inner::new(&dims, &shifts, bias_bits).map(Self)
+    fn new(
+        dims: &Bound<'_, PyAny>,
+        shifts: &Bound<'_, PyAny>,
+        bias_bits: Limited,
+    ) -> PyResult<Self> {
+        // One more than allowed is enough to be refused for its length.
+        let numbers = |sequence| -> PyResult<Vec<u64>> {
+            let numbers: Vec<Limited> = first_items(sequence, MAX_LAYERS + 2)?;
+            Ok(numbers.iter().map(|number| number.0).collect())
+        };
+        Ok(Self(Inner::new(
+            &numbers(dims)?,
+            &numbers(shifts)?,
+            bias_bits.0,
+        )?))
     }
 
     #[getter]
@@ -84,8 +147,8 @@ impl Shape {
         api::wellformed_bytes(&self.0)
     }
 
-    fn proof_bytes(&self, batch: usize) -> Result<usize> {
-        api::accuracy_bytes(&self.0, batch)
+    fn proof_bytes(&self, batch: Limited) -> Result<usize> {
+        api::accuracy_bytes(&self.0, batch.to_usize())
     }
 
     fn __repr__(&self) -> String {
@@ -99,9 +162,10 @@ impl Shape {
 /// Runs without the GIL on the wanted number of threads.
 fn run<T: Send>(
     py: Python<'_>,
-    threads: Option<usize>,
+    threads: Option<Limited>,
     f: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
+    let threads = threads.map(Limited::to_usize);
     py.detach(|| api::with_threads(threads, f)?)
 }
 
@@ -135,7 +199,7 @@ fn prove_wellformed<'py>(
     theta: &[u8],
     blinding: &[u8],
     context: &[u8],
-    threads: Option<usize>,
+    threads: Option<Limited>,
     constant_time: bool,
 ) -> Result<Bound<'py, PyBytes>> {
     let work = || api::prove_wellformed(&shape.0, theta, blinding, context, constant_time);
@@ -150,7 +214,7 @@ fn verify_wellformed(
     commitment: &[u8],
     context: &[u8],
     proof: &[u8],
-    threads: Option<usize>,
+    threads: Option<Limited>,
 ) -> Result<()> {
     run(py, threads, || {
         api::verify_wellformed(
@@ -176,7 +240,7 @@ fn prove<'py>(
     labels: &[u8],
     context: &[u8],
     commitment: Option<&[u8]>,
-    threads: Option<usize>,
+    threads: Option<Limited>,
     constant_time: bool,
 ) -> Result<(u64, Bound<'py, PyBytes>)> {
     let batch = Batch { inputs, labels };
@@ -205,14 +269,14 @@ fn verify(
     inputs: &[u8],
     labels: &[u8],
     context: &[u8],
-    count: u64,
+    count: Limited,
     proof: &[u8],
-    threads: Option<usize>,
+    threads: Option<Limited>,
 ) -> Result<()> {
     let item = AccuracyItem {
         commitment,
         context,
-        count,
+        count: count.0,
         proof,
     };
     run(py, threads, || {
@@ -224,7 +288,14 @@ fn verify(
 type AccuracyTuple<'py> = (
     Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
-    u64,
+    Limited,
+    Bound<'py, PyBytes>,
+);
+
+/// Commitment, context, proof.
+type WellformedTuple<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
 );
 
@@ -237,45 +308,39 @@ fn reasons(results: Vec<Result<()>>) -> Vec<Option<String>> {
 
 #[pyfunction]
 #[pyo3(signature = (shape, inputs, labels, items, *, threads=None))]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "pyo3 converts lists to vectors"
-)]
-fn verify_many(
-    py: Python<'_>,
+fn verify_many<'py>(
+    py: Python<'py>,
     shape: &Shape,
     inputs: &[u8],
     labels: &[u8],
-    items: Vec<AccuracyTuple<'_>>,
-    threads: Option<usize>,
-) -> Result<Vec<Option<String>>> {
+    items: &Bound<'py, PyAny>,
+    threads: Option<Limited>,
+) -> PyResult<Vec<Option<String>>> {
+    let items: Vec<AccuracyTuple<'py>> = all_items(items)?;
     let items: Vec<_> = items
         .iter()
         .map(|(commitment, context, count, proof)| AccuracyItem {
             commitment: commitment.as_bytes(),
             context: context.as_bytes(),
-            count: *count,
+            count: count.0,
             proof: proof.as_bytes(),
         })
         .collect();
-    run(py, threads, || {
+    let results = run(py, threads, || {
         api::verify_many(&shape.0, Batch { inputs, labels }, &items)
-    })
-    .map(reasons)
+    })?;
+    Ok(reasons(results))
 }
 
 #[pyfunction]
 #[pyo3(signature = (shape, items, *, threads=None))]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "pyo3 converts lists to vectors"
-)]
-fn verify_wellformed_many(
-    py: Python<'_>,
+fn verify_wellformed_many<'py>(
+    py: Python<'py>,
     shape: &Shape,
-    items: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>, Bound<'_, PyBytes>)>,
-    threads: Option<usize>,
-) -> Result<Vec<Option<String>>> {
+    items: &Bound<'py, PyAny>,
+    threads: Option<Limited>,
+) -> PyResult<Vec<Option<String>>> {
+    let items: Vec<WellformedTuple<'py>> = all_items(items)?;
     let items: Vec<_> = items
         .iter()
         .map(|(commitment, context, proof)| WellformedItem {
@@ -284,10 +349,10 @@ fn verify_wellformed_many(
             proof: proof.as_bytes(),
         })
         .collect();
-    run(py, threads, || {
+    let results = run(py, threads, || {
         api::verify_wellformed_many(&shape.0, &items)
-    })
-    .map(reasons)
+    })?;
+    Ok(reasons(results))
 }
 
 #[pyfunction]
@@ -297,19 +362,29 @@ fn count(py: Python<'_>, shape: &Shape, theta: &[u8], inputs: &[u8], labels: &[u
     })
 }
 
+/// One more weight than summands is enough to be refused for their number.
+fn summand_weights(
+    weights: Option<&Bound<'_, PyAny>>,
+    summands: usize,
+) -> PyResult<Option<Vec<i64>>> {
+    let Some(weights) = weights else {
+        return Ok(None);
+    };
+    let weights: Vec<Weight> = first_items(weights, summands + 1)?;
+    Ok(Some(weights.iter().map(|weight| weight.0).collect()))
+}
+
 #[pyfunction]
 #[pyo3(signature = (shape, commitments, weights=None))]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "pyo3 converts lists to vectors"
-)]
 fn add<'py>(
     py: Python<'py>,
     shape: &Shape,
-    commitments: Vec<Bound<'py, PyBytes>>,
-    weights: Option<Vec<i64>>,
-) -> Result<Bound<'py, PyBytes>> {
+    commitments: &Bound<'py, PyAny>,
+    weights: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let commitments: Vec<Bound<'py, PyBytes>> = all_items(commitments)?;
     let commitments: Vec<_> = commitments.iter().map(PyBytesMethods::as_bytes).collect();
+    let weights = summand_weights(weights, commitments.len())?;
     Ok(bytes(
         py,
         &run(py, None, || {
@@ -320,17 +395,15 @@ fn add<'py>(
 
 #[pyfunction]
 #[pyo3(signature = (shape, blindings, weights=None))]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "pyo3 converts lists to vectors"
-)]
 fn add_blindings<'py>(
     py: Python<'py>,
     shape: &Shape,
-    blindings: Vec<Bound<'py, PyBytes>>,
-    weights: Option<Vec<i64>>,
-) -> Result<Bound<'py, PyBytes>> {
+    blindings: &Bound<'py, PyAny>,
+    weights: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let blindings: Vec<Bound<'py, PyBytes>> = all_items(blindings)?;
     let blindings: Vec<_> = blindings.iter().map(PyBytesMethods::as_bytes).collect();
+    let weights = summand_weights(weights, blindings.len())?;
     Ok(bytes(
         py,
         &sums::add_blindings(&shape.0, &blindings, weights.as_deref())?,

@@ -20,12 +20,13 @@ use crate::rows::BitMatrix;
 /// Rows that one task commits to: enough to keep a table in the cache while it serves them all.
 const ROWS_PER_TASK: usize = 32;
 
-/// Points for each row `Σ_j bit_j G_j`, without blindings.
+/// Points for each row `Σ_j bit_j G_j`. Without blindings they are as secret as the bits: whoever
+/// sees one can test guesses.
 pub fn commit_bits(
     generators: &Generators,
     bits: &BitMatrix,
     constant_time: bool,
-) -> Vec<RistrettoPoint> {
+) -> Zeroizing<Vec<RistrettoPoint>> {
     let width = if constant_time {
         SCAN_BITS
     } else {
@@ -37,7 +38,7 @@ pub fn commit_bits(
         generators.lookup_table()
     };
     let rows = crate::rows::AuxiliaryRows::count(bits);
-    let mut out = vec![RistrettoPoint::identity(); rows];
+    let mut out = Zeroizing::new(vec![RistrettoPoint::identity(); rows]);
     out.par_chunks_mut(ROWS_PER_TASK)
         .enumerate()
         .for_each(|(task, points)| {

@@ -55,7 +55,7 @@ pub enum Error {
     #[error("context must be 32 bytes")]
     ContextLength,
     /// More correct samples claimed than there are.
-    #[error("count is larger than the batch")]
+    #[error("count must be 0 to the size of the batch")]
     Count,
     /// A proof of the wrong length.
     #[error("proof has the wrong length for the shape and batch")]
@@ -78,6 +78,9 @@ pub enum Error {
     /// Nothing to add, or as many weights as summands are missing.
     #[error("there must be at least one summand and one weight per summand")]
     Summands,
+    /// A weight that no 64-bit integer holds.
+    #[error("weights must be -2^63 to 2^63 - 1")]
+    Weight,
     /// A thread pool of the requested size could not be had.
     #[error("threads must be 1 to 256, and the system must be able to start them")]
     Threads,

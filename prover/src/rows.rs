@@ -34,7 +34,11 @@ pub trait AuxiliaryRows: Rows {
     fn count(&self) -> usize;
 
     /// Commitments to the rows, without blindings.
-    fn commit(&self, generators: &Generators, constant_time: bool) -> Vec<RistrettoPoint>;
+    fn commit(
+        &self,
+        generators: &Generators,
+        constant_time: bool,
+    ) -> Zeroizing<Vec<RistrettoPoint>>;
 
     /// The first `len` integers of a table whose bits lie in consecutive slabs of `rows` rows.
     fn gather(
@@ -114,7 +118,11 @@ impl AuxiliaryRows for BitMatrix {
         self.words.len() / self.words_per_row
     }
 
-    fn commit(&self, generators: &Generators, constant_time: bool) -> Vec<RistrettoPoint> {
+    fn commit(
+        &self,
+        generators: &Generators,
+        constant_time: bool,
+    ) -> Zeroizing<Vec<RistrettoPoint>> {
         commitment::commit_bits(generators, self, constant_time)
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::field::Fq;
 use crate::generators::Generators;
 use crate::opening::verify::Equation;
+use crate::poly;
 use crate::statement::model::place;
 use crate::statement::shape::Shape;
 use crate::transcript::{Entropy, Transcript};
@@ -77,31 +78,22 @@ pub fn check_opening(
     }
     let blindings = decode_blindings(shape, blinding_sum)?;
     let rows = decode_commitment(shape, commitment)?;
-    let columns = shape.columns();
-    let mut values = vec![Fq::ZERO; shape.rows * columns];
-    let integers = theta_sum.as_chunks().0;
-    place(shape, |index, place, _| {
-        values[place] = Fq::from_i64(i64::from_le_bytes(integers[index]));
-    });
     // All rows are checked at once, under random weights: Σ_r w_r (C_r - Com(row_r)) = 0.
     let transcript = Transcript::new(b"zkpot/sumcheck/v1/check-opening");
     let weights = transcript
         .coins(&[], &Entropy::system()?)
         .scalars(shape.rows);
-    let mut g = vec![Fq::ZERO; columns];
-    let mut h = Fq::ZERO;
-    for ((row, weight), blinding) in values
-        .chunks_exact(columns)
-        .zip(weights.iter())
-        .zip(blindings.iter())
-    {
-        g.iter_mut()
-            .zip(row)
-            .filter(|(_, value)| **value != Fq::ZERO)
-            .for_each(|(g, value)| *g -= *weight * *value);
-        h -= *weight * Fq::from_scalar(blinding);
-    }
-    let generators = Generators::shared(columns);
+    let mut g = vec![Fq::ZERO; shape.columns()];
+    let integers = theta_sum.as_chunks().0;
+    place(shape, |index, place, _| {
+        let value = Fq::from_i64(i64::from_le_bytes(integers[index]));
+        g[place % shape.columns()] -= weights[place >> shape.log_columns] * value;
+    });
+    let h = -poly::dot(
+        &weights,
+        &blindings.iter().map(Fq::from_scalar).collect::<Vec<_>>(),
+    );
+    let generators = Generators::shared(shape.columns());
     let points = rows.iter().map(|row| row.point).collect();
     let equation = Equation::opening(g, h, weights.to_vec(), points);
     if equation.holds(&generators) {

@@ -103,3 +103,43 @@ fn refused_sums() {
     );
     check_opening(&shape, &commitment, &[0; 64], &blinding).expect("zeros");
 }
+
+/// Sums at the ends of 64 bits open exactly; what would wrap around does not open.
+#[test]
+fn extreme_sums() {
+    let shape = Shape::new(&[3, 2], &[], 4).expect("shape");
+    let blinding = random_blinding(&shape).expect("blinding");
+    let theta = [1, -1, 0, 2, -128, 127, 15, -16];
+    let commitment = commit(&shape, &theta_bytes(&theta), &blinding).expect("commitment");
+    let opened = |weight: i64, theta: [i64; 8]| {
+        let sum = add(&shape, &[&commitment], Some(&[weight])).expect("sum");
+        let blinding = add_blindings(&shape, &[&blinding], Some(&[weight])).expect("sum");
+        let theta: Vec<u8> = theta.iter().flat_map(|x| x.to_le_bytes()).collect();
+        check_opening(&shape, &sum, &theta, &blinding)
+    };
+    for weight in [i64::MIN, i64::MAX, i64::MIN >> 8, -1, 0, 1] {
+        let products = theta.map(|x| i128::from(x) * i128::from(weight));
+        let fits = products.iter().all(|x| i64::try_from(*x).is_ok());
+        let wrapped = theta.map(|x| i64::from(x).wrapping_mul(weight));
+        assert_eq!(opened(weight, wrapped).is_ok(), fits, "{weight}");
+    }
+    // A sum without weight is the commitment to zeros; it is nobody's model.
+    let nothing = add(&shape, &[&commitment], Some(&[0])).expect("sum");
+    assert_eq!(nothing, vec![0; commitment.len()]);
+    // 2^63 - 1 and 1 more: -2^63 in 64 bits, but not in the sum.
+    let one = commit(&shape, &theta_bytes(&[1, 0, 0, 0, 0, 0, 0, 0]), &blinding).expect("one");
+    let weights = [i64::MAX, 1];
+    let sum = add(&shape, &[&one, &one], Some(&weights)).expect("sum");
+    let sum_blinding = add_blindings(&shape, &[&blinding, &blinding], Some(&weights)).expect("sum");
+    let mut wrapped = vec![0; 64];
+    wrapped[..8].copy_from_slice(&i64::MIN.to_le_bytes());
+    assert_eq!(
+        check_opening(&shape, &sum, &wrapped, &sum_blinding),
+        Err(Error::Opening)
+    );
+    // Blindings of zeros and of -1 are scalars like others.
+    let zeros = vec![0; 32 * shape.rows];
+    let unblinded = commit(&shape, &[0; 32], &zeros).expect("zeros");
+    assert_eq!(unblinded, zeros);
+    check_opening(&shape, &unblinded, &[0; 64], &zeros).expect("opens");
+}

@@ -34,7 +34,7 @@ pub struct Secrets<'a, A, M> {
     /// Auxiliary rows.
     pub auxiliary: &'a A,
     /// Commitments to them, without blindings.
-    pub auxiliary_points: Vec<RistrettoPoint>,
+    pub auxiliary_points: Zeroizing<Vec<RistrettoPoint>>,
     /// The rows of the commitment.
     pub parameters: &'a M,
     /// Their blindings.

@@ -35,12 +35,16 @@ impl Equation {
     }
 
     /// Whether it holds.
-    pub fn holds(mut self, generators: &Generators) -> bool {
+    pub fn holds(self, generators: &Generators) -> bool {
+        self.left_side(generators).is_identity()
+    }
+
+    pub(crate) fn left_side(mut self, generators: &Generators) -> RistrettoPoint {
         self.scalars.extend_from_slice(&self.g);
         self.points.extend_from_slice(&generators.g[..self.g.len()]);
         self.scalars.extend([self.h, self.q]);
         self.points.extend([generators.h, generators.q]);
-        multi_scalar_mul(&self.scalars, &self.points).is_identity()
+        multi_scalar_mul(&self.scalars, &self.points)
     }
 
     /// The sum of equations, each times a weight.

@@ -136,7 +136,7 @@ impl Accuracy<'_> {
 
     fn prove_comparison(&self, prover: &mut Prover, tables: &Tables) -> Vec<Fq> {
         let at = self.margin_point(&mut prover.transcript);
-        prover.send(integer_dot(&eq_table(&at), &tables.margins));
+        prover.send(margin_dot(&eq_table(&at), &tables.margins));
         let lambda = prover.challenge();
         let classes = self.shape.log_dims[self.shape.layers()];
         let wins = Zeroizing::new(
@@ -256,12 +256,22 @@ fn resize(table: &mut Table, len: usize) {
     *table = longer;
 }
 
-fn integer_dot(scalars: &[Fq], integers: &[i64]) -> Fq {
-    let mut sum = IntegerSum::default();
-    for (scalar, integer) in scalars.iter().zip(integers) {
-        sum.add(scalar, *integer);
-    }
-    sum.finish()
+/// `<scalars, margins>`
+pub(crate) fn margin_dot(scalars: &[Fq], margins: &[i64]) -> Fq {
+    // Margins stay within 46 bits, so sums of this many are exact.
+    const EXACT: usize = 1 << 15;
+    let sum = |(scalars, margins): (&[Fq], &[i64])| {
+        let mut sum = IntegerSum::default();
+        for (scalar, margin) in scalars.iter().zip(margins) {
+            sum.add(scalar, *margin);
+        }
+        sum.finish()
+    };
+    scalars
+        .chunks(EXACT)
+        .zip(margins.chunks(EXACT))
+        .map(sum)
+        .sum()
 }
 
 /// `Σ_n eq(point)[n] · table[n][k]` for each `k`.

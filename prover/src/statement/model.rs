@@ -134,8 +134,8 @@ pub fn points_from_bits(
     shape: &Shape,
     layout: &WellformedLayout,
     bits: &[RistrettoPoint],
-) -> Vec<RistrettoPoint> {
-    let mut out = Vec::with_capacity(shape.rows);
+) -> Zeroizing<Vec<RistrettoPoint>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(shape.rows));
     for l in 1..=shape.layers() {
         let (width, padded) = (shape.dims[l], 1 << shape.log_dims[l]);
         let per_row = shape.columns() / padded;

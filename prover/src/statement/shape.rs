@@ -4,7 +4,8 @@
 
 use crate::error::{Error, Result};
 
-const MAX_LAYERS: usize = 64;
+/// `L` at most.
+pub const MAX_LAYERS: usize = 64;
 const MAX_INPUT_DIM: u64 = 1 << 20;
 const MAX_HIDDEN_DIM: u64 = 1 << 14;
 /// Labels are bytes.

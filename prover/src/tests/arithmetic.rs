@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use crate::field::{BitSum, Fq, IntegerSum, invert_all, lanes};
 use crate::forms::{Form, Tape};
 use crate::poly::{drop_variable, eq_table, fold, prefix};
+use crate::statement::accuracy_prove::margin_dot;
 
 /// proptest wants `Debug`, which scalars do not have.
 #[derive(Clone)]
@@ -101,6 +102,17 @@ fn largest_sums_do_not_overflow() {
         sum.add(&largest, -(1 << 51));
     }
     assert!(sum.finish() == Fq::power_of_two(61));
+}
+
+/// As many margins as a batch may have, each as large as the limits allow.
+#[test]
+fn largest_margins_do_not_overflow() {
+    let margin = 1 << 46;
+    let scalars = vec![-Fq::ONE; 1 << 18];
+    for margin in [margin, -margin] {
+        let expected = Fq::from_i64(-margin) * Fq::power_of_two(18);
+        assert!(margin_dot(&scalars, &vec![margin; scalars.len()]) == expected);
+    }
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn another_batch_than_public() {
 }
 
 /// Honest coins, but one product of pads is wrong: the product of two messages is then free.
-struct WrongProduct<'a>(Hedged<'a>, usize);
+pub struct WrongProduct<'a>(pub Hedged<'a>, pub usize);
 
 impl CoinSource for WrongProduct<'_> {
     fn commitments(&self, transcript: &Transcript, plan: &Plan, rows: usize) -> CommitmentCoins {

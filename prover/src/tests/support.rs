@@ -260,8 +260,8 @@ impl AuxiliaryRows for ScalarRows {
         self.rows.len()
     }
 
-    fn commit(&self, generators: &Generators, _: bool) -> Vec<RistrettoPoint> {
-        commit(generators, &self.rows)
+    fn commit(&self, generators: &Generators, _: bool) -> Zeroizing<Vec<RistrettoPoint>> {
+        Zeroizing::new(commit(generators, &self.rows))
     }
 
     fn gather(

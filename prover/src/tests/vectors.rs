@@ -16,7 +16,7 @@ type Vector = (
     u64,
 );
 
-const VECTORS: [Vector; 7] = [
+const VECTORS: [Vector; 8] = [
     ("one-weight", &[1, 1], &[], 0, 1, 1),
     ("one-layer", &[13, 3], &[], 6, 5, 2),
     ("two-layers", &[9, 6, 4], &[5], 10, 7, 3),
@@ -24,6 +24,7 @@ const VECTORS: [Vector; 7] = [
     ("full-row", &[3, 2], &[], 4, 64, 5),
     ("more-samples-than-columns", &[2, 3], &[], 4, 70, 6),
     ("wide", &[20, 33, 10], &[7], 12, 2, 7),
+    ("padded-input", &[2049, 1, 1], &[9], 8, 2, 8),
 ];
 
 fn hex(bytes: &[u8]) -> String {
