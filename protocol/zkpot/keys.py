@@ -116,7 +116,10 @@ def load_key_file(path: Path) -> KeyPair:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Fatal(ExitCode.KEY, f"cannot read the key {path}: {error}") from error
-    if mode & 0o077:
+    # systemd hands credentials over with an access list, which shows as group permission.
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    handed_over = credentials is not None and path.parent == Path(credentials)
+    if mode & (0o007 if handed_over else 0o077):
         raise Fatal(ExitCode.KEY, f"{path} has mode {mode:04o}: run chmod 600 {path}")
     match text.split():
         case [header, hexadecimal, checksum] if header == _FILE_HEADER:

@@ -160,3 +160,18 @@ def test_every_changed_digit_of_the_seed_is_noticed(tmp_path: Path) -> None:
         digit = "0" if text[position] != "0" else "1"
         path.write_text(text[:position] + digit + text[position + 1 :])
         assert "corrupt" in _refused(path)
+
+
+def test_a_credential_of_systemd_may_carry_an_access_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    made = create_key_file(path)
+    path.chmod(0o440)
+    with pytest.raises(Fatal, match="0440"):
+        load_key_file(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_key_file(path).id == made.id
+    path.chmod(0o444)
+    with pytest.raises(Fatal, match="0444"):
+        load_key_file(path)
