@@ -14,10 +14,10 @@ from zkpot.cid import Cid
 from zkpot.errors import Rejected, Transient
 from zkpot.ids import Round
 from zkpot.journal import Outgoing
+from zkpot.notify import Pulse
 from zkpot.proof.system import ProvingFailed
 from zkpot.wire.codec import decode_tagged, encode, encode_tagged
 from zkpot_agent.inference_publish import Publisher
-from zkpot_agent.notify import Pulse
 from zkpot_agent.objects import FETCH_SECONDS
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on

@@ -13,6 +13,7 @@ from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.download import DEFAULT_WINDOW
 from zkpot.link.mqtt import MqttLink
+from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof.registry import available
 from zkpot.proof.system import Progress
@@ -32,7 +33,6 @@ from zkpot.wire.messages import (
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import JOURNAL_FILE, AgentConfig, with_credentials
 from zkpot_agent.driver import Driver, Spawn
-from zkpot_agent.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile import bounded, profile_of
 from zkpot_agent.profile_holds import Holds

@@ -18,6 +18,7 @@ from zkpot.keys import load_key_file
 from zkpot.link import BrokerSettings, Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.mqtt import MqttLink
+from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
@@ -74,6 +75,7 @@ class AggregatorService:
         self._config = config
         self._on_ready = on_ready
         self._on_state = on_state
+        self._notifier = Notifier()
         self._progress = progress
         self._key = load_key_file(config.key_file)
         self._layout = Layout(config.state_dir)
@@ -145,13 +147,15 @@ class AggregatorService:
     ) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                driver = Driver(worker, self._roster, group.create_task, self._on_state)
+                driver = Driver(worker, self._roster, group.create_task, self._show_state)
                 running = [
                     group.create_task(link.run()),
                     group.create_task(exchange.run()),
                     group.create_task(self._receive_all(link, worker)),
+                    group.create_task(feed_watchdog(self._notifier, Pulse())),
                 ]
                 await link.ready()
+                self._notifier.ready()
                 self._on_ready(ready)
                 await self._gather(worker)
                 self._driver = driver
@@ -165,6 +169,10 @@ class AggregatorService:
         finally:
             with contextlib.suppress(Transient):
                 await link.stop()
+
+    def _show_state(self, state: at.State) -> None:
+        self._notifier.status(f"round {state.start.round}: {type(state).__name__.lower()}")
+        self._on_state(state)
 
     async def _gather(self, worker: Worker) -> None:
         """Waits until every enrolled device is ready, but no longer than a COMMIT phase."""

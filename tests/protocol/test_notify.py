@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zkpot_agent.notify import Notifier, Pulse, StatusLine, feed_watchdog
+from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
 
 
 class Manager:
