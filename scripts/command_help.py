@@ -7,7 +7,16 @@ from pathlib import Path
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "commands.md"
 PROGRAMS = {
-    "zkpot-aggregator": ("", "run", "check", "audit", "round show", "demo"),
+    "zkpot-aggregator": (
+        "",
+        "run",
+        "check",
+        "deploy",
+        "broker-config",
+        "audit",
+        "round show",
+        "demo",
+    ),
     "zkpot-agent": ("", "run", "check", "keygen", "status"),
 }
 
