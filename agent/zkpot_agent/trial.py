@@ -32,6 +32,7 @@ from zkpot.proof.system import ModelOpening, Obstacle, Progress, ProofSystem, Pr
 from zkpot.statement import Statement
 
 _BIAS_BITS = 10
+_SPREAD = 24
 _INK = 0.2
 _RIGHT = 0.75
 
@@ -67,12 +68,14 @@ class Subject:
 
 
 def random_theta(shape: Shape, generator: np.random.Generator) -> Int64Array:
-    """Weights over the whole of int8, small biases."""
+    """Bell-shaped weights, as training makes them, and small biases."""
     bias = 1 << min(_BIAS_BITS, shape.bias_bits)
     return join_theta(
         tuple(
             Layer(
-                generator.integers(WEIGHT_MIN, WEIGHT_MAX + 1, (inputs, outputs)),
+                np.clip(
+                    np.rint(generator.normal(0, _SPREAD, (inputs, outputs))), WEIGHT_MIN, WEIGHT_MAX
+                ).astype(np.int64),
                 generator.integers(-bias, bias, outputs),
             )
             for inputs, outputs in shape.layers
