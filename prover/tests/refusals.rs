@@ -498,27 +498,3 @@ fn prover_inputs() {
     };
     assert!(api::verify(&s.shape, s.batch(), item).is_err());
 }
-
-/// Test code is not in the library: neither its strings nor its switches.
-#[test]
-fn the_library_has_no_test_code() {
-    let folder = std::env::current_exe().expect("test binary");
-    let built = folder
-        .ancestors()
-        .nth(2)
-        .expect("target folder")
-        .join("libzkpot_prover.so");
-    let Ok(library) = std::fs::read(&built) else {
-        return; // another platform's name
-    };
-    let contains = |text: &str| {
-        library
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    };
-    assert!(
-        !contains("test rows hold small integers")
-            && !contains("WRITE_VECTORS")
-            && !contains("GKR_SKIP")
-    );
-}

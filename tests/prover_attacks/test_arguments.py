@@ -43,7 +43,12 @@ def test_lengths_of_shapes() -> None:
 
 @pytest.mark.parametrize("value", ["6", None, 6.0, b"6", [6], object()])
 def test_types_of_shapes(value: Any) -> None:
-    for arguments in (([value, 3], [], 8), ([6, 5, 3], [value], 8), ([6, 3], [], value)):
+    cases: list[tuple[Any, Any, Any]] = [
+        ([value, 3], [], 8),
+        ([6, 5, 3], [value], 8),
+        ([6, 3], [], value),
+    ]
+    for arguments in cases:
         with pytest.raises(TypeError):
             native.Shape(*arguments)
 

@@ -18,8 +18,9 @@ def test_crate() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail("cargo is missing: the prover cannot be tested")
         pytest.skip("cargo is missing: THE PROVER'S OWN TESTS DO NOT RUN")
+    # The profile `checked` is release with overflow and debug assertions.
     done = subprocess.run(
-        ["cargo", "test", "--release", "--quiet", "--locked"],
+        ["cargo", "test", "--profile", "checked", "--quiet", "--locked"],
         cwd=PROVER,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """What a cheating owner or thief could try with honest pieces, through the Python API."""
 
 import itertools
+import multiprocessing
 import struct
 from pathlib import Path
 
@@ -85,7 +86,21 @@ def test_openings_at_the_ends_of_64_bits(owner: Owner, value: int) -> None:
 
 
 def test_the_installed_library_has_no_switch() -> None:
-    """No name of an environment variable of ours, of the prototype's hooks, of test code."""
+    """No environment variable of ours, no hook of the prototype, nothing of the test code."""
     library = Path(_native.__file__).read_bytes()
+    assert b"zkpot/sumcheck/v1/accuracy" in library, "strings can be found in it"
     for name in (b"ZKPOT_", b"GKR_", b"TAMPER", b"test rows hold small integers"):
         assert name not in library
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_can_verify(owner: Owner) -> None:
+    """A child has none of its parent's threads: work handed to them would never be done."""
+    owner.verify()
+    verified = multiprocessing.get_context("fork").Process(target=owner.verify)
+    verified.start()
+    verified.join(60)
+    try:
+        assert verified.exitcode == 0
+    finally:
+        verified.kill()

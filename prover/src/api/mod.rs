@@ -7,6 +7,10 @@
 mod prove;
 mod verify;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use crate::error::{Error, Result};
 use crate::statement::layout::{AccuracyLayout, WellformedLayout, proof_bytes};
 use crate::statement::shape::Shape;
@@ -39,16 +43,34 @@ pub fn wellformed_bytes(shape: &Shape) -> usize {
     proof_bytes(shape, &layout.plan, layout.rows)
 }
 
-/// Runs `f` on that many threads, or on rayon's default number.
+/// Runs `f` on that many threads, or on the process's own pool.
 pub fn with_threads<T: Send>(threads: Option<usize>, f: impl FnOnce() -> T + Send) -> Result<T> {
-    match threads {
-        None => Ok(f()),
-        Some(1..=256) => {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.unwrap_or(0))
-                .build();
-            Ok(pool.map_err(|_| Error::Threads)?.install(f))
-        }
-        Some(_) => Err(Error::Threads),
+    let pool = match threads {
+        None => shared_pool()?,
+        Some(threads @ 1..=256) => Arc::new(pool(threads)?),
+        Some(_) => return Err(Error::Threads),
+    };
+    Ok(pool.install(f))
+}
+
+/// The pool of this process. Threads do not survive a fork, so a child makes a pool of its own.
+fn shared_pool() -> Result<Arc<ThreadPool>> {
+    static SHARED: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if let Some((owner, pool)) = &*shared
+        && *owner == process
+    {
+        return Ok(Arc::clone(pool));
     }
+    // 0: rayon's default, one thread per core.
+    let own = Arc::new(pool(0)?);
+    // A parent's pool is not dropped: its threads are not here to be told.
+    std::mem::forget(shared.replace((process, Arc::clone(&own))));
+    Ok(own)
+}
+
+fn pool(threads: usize) -> Result<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads);
+    builder.build().map_err(|_| Error::Threads)
 }
