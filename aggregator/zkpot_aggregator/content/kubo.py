@@ -6,6 +6,7 @@ blocks are hashed again by whoever gets them (see `content.base`).
 """
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -45,6 +46,8 @@ class KuboStore:
         # A block that the daemon lacks is looked for nowhere else, and not waited for: Kubo
         # heeds the first, js-ipfs the second.
         self._here_only = {"offline": "true", "timeout": f"{int(1000 * lookup_s)}ms"}
+        # ipfshttpclient 0.7 hands urllib3 an argument of Python 2 with every request.
+        warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning)
         self._client = Client(multiaddress(url), timeout=timeout_s)
 
     def put(self, cid: Cid, block: bytes) -> None:
