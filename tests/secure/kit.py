@@ -139,7 +139,7 @@ def groups_of(owns: Iterable[DeviceId], weights: Sequence[int] | None = None) ->
     """As the beacon draws them."""
     devices = sorted(owns)
     all_weights = weights or [1] * len(devices)
-    return draw_groups(TASK, ROUND, BEACON, dict(zip(devices, all_weights, strict=True)))
+    return draw_groups(TASK, ROUND, BEACON, devices, dict(zip(devices, all_weights, strict=True)))
 
 
 def one_group(owns: Iterable[DeviceId], weights: Sequence[int] | None = None) -> Group:

@@ -1,6 +1,7 @@
 """Groups, masks and shares on their own."""
 
 import hashlib
+import json
 import os
 from itertools import combinations
 
@@ -9,6 +10,7 @@ import pytest
 from Crypto.Cipher import ChaCha20
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.secure import vectors
 from tests.secure.kit import BEACON, ROUND, TASK, key, make_owns, one_group, random_scalars
 
 from zkpot.errors import Reason, Rejected
@@ -32,38 +34,59 @@ def test_groups_are_disjoint_even_and_drawn_by_the_beacon(
     number: int, size: int, beacon: bytes
 ) -> None:
     everyone = dict.fromkeys(devices(number), 1)
-    groups = draw_groups(TASK, ROUND, Beacon(beacon), everyone, size=size)
+    groups = draw_groups(TASK, ROUND, Beacon(beacon), list(everyone), everyone, size=size)
     sizes = [len(group.members) for group in groups]
     assert sorted(device for group in groups for device in group.devices) == sorted(everyone)
-    assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 5
     assert max(sizes) <= max(size, 9)
-    assert groups == draw_groups(
-        TASK, ROUND, Beacon(beacon), dict(reversed(everyone.items())), size=size
-    )
+    assert max(sizes) - min(sizes) <= 1 or size < 9
+    backwards = dict(reversed(everyone.items()))
+    assert groups == draw_groups(TASK, ROUND, Beacon(beacon), list(backwards), backwards, size=size)
     assert all(3 * group.threshold > 2 * len(group.members) for group in groups)
     assert len({group.digest for group in groups}) == len(groups)
     assert all(group_of(groups, device) == group for group in groups for device in group.devices)
 
 
+@given(st.integers(100, 200), st.sets(st.integers(0, 99), max_size=60))
+def test_who_is_accepted_does_not_draw_again(number: int, refused: set[int]) -> None:
+    everyone = devices(number)
+    all_groups = draw_groups(TASK, ROUND, BEACON, everyone, dict.fromkeys(everyone, 1))
+    accepted = [device for index, device in enumerate(everyone) if index not in refused]
+    groups = draw_groups(TASK, ROUND, BEACON, everyone, dict.fromkeys(accepted, 1))
+    left = [set(group.devices) & set(accepted) for group in all_groups]
+    assert sorted(device for group in groups for device in group.devices) == sorted(accepted)
+    assert all(len(group.members) >= 5 for group in groups)
+    if all(len(members) >= 5 for members in left):
+        assert [set(group.devices) for group in groups] == left
+    else:
+        assert all(any(members <= set(group.devices) for group in groups) for members in left)
+
+
 def test_another_beacon_draws_other_groups() -> None:
-    everyone = dict.fromkeys(devices(64), 1)
+    everyone = devices(64)
+    weights = dict.fromkeys(everyone, 1)
     one, other = (
-        [group.devices for group in draw_groups(TASK, ROUND, beacon, everyone)]
+        [group.devices for group in draw_groups(TASK, ROUND, beacon, everyone, weights)]
         for beacon in (BEACON, Beacon(digest("another")))
     )
     assert one != other
 
 
 def test_too_few_devices_and_devices_of_no_group() -> None:
+    everyone = devices(9)
+    for sealed, accepted, reason in (
+        (everyone, everyone[:4], Reason.OUT_OF_RANGE),
+        (everyone[1:], everyone, Reason.NOT_COMMITTED),
+        ([], [], Reason.OUT_OF_RANGE),
+    ):
+        with pytest.raises(Rejected) as caught:
+            draw_groups(TASK, ROUND, BEACON, sealed, dict.fromkeys(accepted, 1))
+        assert caught.value.reason is reason
     with pytest.raises(Rejected) as caught:
-        draw_groups(TASK, ROUND, BEACON, dict.fromkeys(devices(4), 1))
-    assert caught.value.reason is Reason.OUT_OF_RANGE
-    with pytest.raises(Rejected) as caught:
-        group_of((), devices(1)[0])
+        group_of((), everyone[0])
     assert caught.value.reason is Reason.NOT_IN_ROSTER
     with pytest.raises(ValueError, match="groups of"):
-        draw_groups(TASK, ROUND, BEACON, dict.fromkeys(devices(9), 1), size=4)
+        draw_groups(TASK, ROUND, BEACON, everyone, dict.fromkeys(everyone, 1), size=4)
     with pytest.raises(Rejected):
         one_group([])
 
@@ -159,3 +182,19 @@ def test_states_are_read_as_what_they_are_or_not_at_all() -> None:
         decode_state(b"")
     owns = make_owns([ModelOpening(np.zeros(1, np.int64), bytes(32))])
     assert list(owns) == [key(0).id]
+
+
+@pytest.mark.parametrize(("members", "threshold", "liars"), [(5, 4, 3), (20, 14, 8), (32, 22, 12)])
+def test_how_many_must_collude_with_the_aggregator(
+    members: int, threshold: int, liars: int
+) -> None:
+    """The table in docs/privacy.md: two lists find enough signatures from 2t - g liars on."""
+    group = one_group(devices(members))
+    assert group.threshold == threshold
+    assert liars == 2 * threshold - members
+    honest = members - (liars - 1)
+    assert max(min(a, honest - a) for a in range(honest)) + liars - 1 < threshold
+
+
+def test_the_vectors_are_what_this_makes() -> None:
+    assert json.loads(vectors.FILE.read_text()) == vectors.make()

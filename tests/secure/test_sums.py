@@ -53,7 +53,7 @@ def dropped(owns: Iterable[DeviceId], step: Step, percent: int) -> set[DeviceId]
     return {devices[index] for index in chosen}
 
 
-@pytest.mark.parametrize(("number", "rotating"), [(5, 1), (50, 1), (200, 7)])
+@pytest.mark.parametrize(("number", "rotating"), [(5, 1), (50, 2), (200, 7)])
 def test_survivors_are_summed_or_the_group_fails(number: int, rotating: int) -> None:
     """Of several groups, each case of step and share runs in one of `rotating`, in turn."""
     owns = make_owns(real_openings(number, seed=number))

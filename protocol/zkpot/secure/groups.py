@@ -93,35 +93,54 @@ def draw_groups(
     task: TaskId,
     round_number: Round,
     beacon: Beacon,
+    sealed: Collection[DeviceId],
     device_to_weight: Mapping[DeviceId, int],
     *,
     size: int = GROUP_SIZE,
     minimum: int = MINIMUM_GROUP,
 ) -> tuple[Group, ...]:
-    """Splits the accepted devices, in the order of H(beacon, device), into equal groups.
+    """Splits the accepted devices, those in `device_to_weight`, into groups.
 
-    Groups hold at most `size` members; only where that would leave one below `minimum` do
-    they hold more. Raises `Rejected` if all together are fewer than `minimum`.
+    All `sealed` devices are dealt into as many groups of at most `size` as they need, in the
+    order of H(beacon, device); then those that were not accepted leave, and the smallest group
+    joins the next smallest while it has fewer than `minimum`. So, until groups are joined,
+    who is accepted changes nothing about who is together: whoever judges after the draw
+    cannot draw again. Raises `Rejected` if fewer than `minimum` are accepted.
     """
-    number = len(device_to_weight)
-    if number < max(minimum, 1):
-        raise Rejected(Reason.OUT_OF_RANGE, f"{number} devices, a group needs {minimum}")
     if not 1 <= minimum <= size <= MAX_GROUP // 2:
         raise ValueError(f"groups of {minimum} to {size}, at most {MAX_GROUP // 2}")
-    count = min(-(-number // size), number // minimum)
-    drawn = sorted(device_to_weight, key=lambda device: digest("secure-draw", beacon, device))
+    if not device_to_weight.keys() <= set(sealed):
+        raise Rejected(Reason.NOT_COMMITTED, "an accepted device without a sealed commitment")
+    if len(device_to_weight) < minimum:
+        raise Rejected(
+            Reason.OUT_OF_RANGE, f"{len(device_to_weight)} devices, a group needs {minimum}"
+        )
+    drawn = sorted(set(sealed), key=lambda device: digest("secure-draw", beacon, device))
+    count = -(-len(drawn) // size)
+    parts = [
+        sorted(device for device in drawn[index::count] if device in device_to_weight)
+        for index in range(count)
+    ]
     return tuple(
         Group(
             task,
             round_number,
             beacon,
             index,
-            tuple(
-                Member(device, device_to_weight[device]) for device in sorted(drawn[index::count])
-            ),
+            tuple(Member(device, device_to_weight[device]) for device in part),
         )
-        for index in range(count)
+        for index, part in enumerate(_joined(parts, minimum))
     )
+
+
+def _joined(parts: list[list[DeviceId]], minimum: int) -> list[list[DeviceId]]:
+    while len(parts) > 1:
+        first, second = sorted(range(len(parts)), key=lambda index: (len(parts[index]), index))[:2]
+        if len(parts[first]) >= minimum:
+            break
+        parts[second] = sorted(parts[first] + parts[second])
+        del parts[first]
+    return parts
 
 
 def group_of(groups: Collection[Group], device: DeviceId) -> Group:
