@@ -143,8 +143,10 @@ class TestReorganisation:
         with JsonRpcLedger.open(settings, tmp_path / "calls") as ledger:
             play(ledger, CREATE, OPEN, *done)
             before = ledger.round(TASK, ONE)
+            node.stand_still()
             node.reorganise(max(3, node.height - before.seal_block + 1))
             assert ledger.round(TASK, ONE).phase is Phase.OPEN
+            node.go_on()
         phase_to_next: dict[str, Call] = {"SEAL": DRAW, "DRAW": CLOSE, "CLOSE": NEXT}
         following = phase_to_next[phase]
         with JsonRpcLedger.open(settings, tmp_path / "calls") as ledger:
