@@ -19,7 +19,7 @@ from tests.real.mosquitto import make_certificates, plan_for
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal
 from zkpot.keys import create_key_file, load_key_file
-from zkpot_aggregator.demo.processes import Events, start
+from zkpot_aggregator.demo.processes import start
 from zkpot_aggregator.mosquitto import CONFIGURATION, write_broker_files
 from zkpot_aggregator.report import busy_seconds, spans
 
@@ -185,8 +185,10 @@ def run_task(rig: Rig) -> str:
         arguments = ["run", "--config", str(config), "--json"]
         log = rig.aggregator / "log"
         process = stack.enter_context(start("aggregator", "zkpot_aggregator", arguments, log))
-        events, task = Events(process), ""
-        while (event := events.next(120)) is not None:
+        task = ""
+        assert process.popen.stdout is not None
+        for line in process.popen.stdout:
+            event = json.loads(line)
             if event["event"] != "ready":
                 continue
             task = event["task"]
