@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,8 @@ pytestmark = [
 DEVICES, ROUNDS = 2, 2
 KEY = b"t" * 32
 BLOCK_S = 1.0
-OVERHEAD_LIMIT_S = 3.0
-"""Of a round: all that is neither training, proving and verifying, nor waiting for blocks."""
 WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening", "sum"})
 CHAIN_PHASES = frozenset({"phase-opening", "phase-sealing", "phase-drawing", "phase-closing"})
-
-
-def slowness() -> float:
-    """How much longer everything takes while others use this machine."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -230,12 +222,12 @@ def overhead(rig: Rig, number: int) -> dict[str, float]:
     return {"total": total, "work": busy, "chain": chain, "rest": total - busy - chain}
 
 
-def test_it_runs_and_audits_from_the_chain_and_ipfs(rig: Rig) -> None:
+def test_it_runs_and_audits_from_the_chain_and_ipfs(
+    rig: Rig, record_property: Callable[[str, object], None]
+) -> None:
     task = run_task(rig)
     for number in range(1, ROUNDS + 1):
-        seconds = overhead(rig, number)
-        (rig.folder / f"round-{number}.json").write_text(json.dumps(seconds))
-        assert seconds["rest"] < OVERHEAD_LIMIT_S * slowness(), seconds
+        record_property(f"seconds of round {number}", overhead(rig, number))
     where = ["--ledger", rig.node.url, "--contract", rig.contract, "--task", task]
     first = ["--first-block", rig.first_block]
     report = json.loads(command("audit", *where, *first, "--content", rig.ipfs.url, "--json"))

@@ -1,0 +1,14 @@
+"""With CI=true nothing optional is optional: a missing component fails the run at once."""
+
+import importlib.util
+import os
+
+import pytest
+
+NEEDED_IN_CI = ("ai_edge_litert", "ezkl", "onnx", "sklearn", "zkpot_prover")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    missing = [name for name in NEEDED_IN_CI if importlib.util.find_spec(name) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.exit(f"missing, and needed with CI=true: {', '.join(missing)}", returncode=13)
