@@ -23,7 +23,7 @@ PROGRAMS = {
 
 def help_text(program: str, command: str) -> str:
     """What `program command --help` prints, 90 columns wide."""
-    arguments = [Path(sys.executable).parent / program, *command.split(), "--help"]
+    arguments = [str(Path(sys.executable).parent / program), *command.split(), "--help"]
     environment = {**os.environ, "COLUMNS": "90", "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
