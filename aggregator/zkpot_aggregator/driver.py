@@ -64,13 +64,19 @@ class Driver:
         )
 
     async def start(self) -> None:
-        """Goes on where the last process stopped, or opens the first round."""
+        """Goes on where the last process stopped, or opens the first round.
+
+        What the state says on entry is said again: the broker may have forgotten it, and not
+        every device may have heard it.
+        """
         if self.state is None or isinstance(self.state, at.Ended):
             await self._next_round()
             return
         self._terms = self._terms_of(self.state.start)
         _logger.info("resuming: %s, round %d", *_describe(self.state))
-        self._carry_out(machine.resume(self._terms, self.state))
+        effects = machine.resume(self._terms, self.state)
+        self._worker.journal.transition({}, self._outgoing(effects))
+        self._carry_out(effects)
 
     def announcement(self) -> list[Outgoing]:
         """The latest announcement, published again whenever the link comes back."""
@@ -88,20 +94,10 @@ class Driver:
 
     def _enter(self, step: machine.Step) -> None:
         worker, before = self._worker, self.state
-        outgoing: list[Outgoing] = []
         for effect in step.effects:
-            match effect:
-                case do.StoreObject(data, references):
-                    put_object(worker.content, data, references)
-                case do.Announce(announcement):
-                    topic = topics.task_round(announcement.task)
-                    payload = sign(announcement, worker.key)
-                    self._announced = Outgoing(topic, payload, retain=True, replaces=topic)
-                    outgoing.append(self._announced)
-                case do.Send(device, message):
-                    kind = Kind.RECORD if isinstance(message, RecordProposal) else Kind.RECEIPT
-                    topic = topics.down(device, kind)
-                    outgoing.append(Outgoing(topic, sign(message, worker.key)))
+            if isinstance(effect, do.StoreObject):
+                put_object(worker.content, effect.data, effect.references)
+        outgoing = self._outgoing(step.effects)
         worker.journal.transition({STATE_KEY: encode_tagged(step.state)}, outgoing)
         self.state = step.state
         if type(step.state) is not type(before):
@@ -111,6 +107,20 @@ class Driver:
         self._carry_out(step.effects)
         if isinstance(step.state, at.Ended):
             self._begin(self._next_round())
+
+    def _outgoing(self, effects: tuple[do.Effect, ...]) -> list[Outgoing]:
+        key, outgoing = self._worker.key, list[Outgoing]()
+        for effect in effects:
+            match effect:
+                case do.Announce(announcement):
+                    topic = topics.task_round(announcement.task)
+                    payload = sign(announcement, key)
+                    self._announced = Outgoing(topic, payload, retain=True, replaces=topic)
+                    outgoing.append(self._announced)
+                case do.Send(device, message):
+                    kind = Kind.RECORD if isinstance(message, RecordProposal) else Kind.RECEIPT
+                    outgoing.append(Outgoing(topics.down(device, kind), sign(message, key)))
+        return outgoing
 
     def _carry_out(self, effects: tuple[do.Effect, ...]) -> None:
         worker, terms, state = self._worker, self._terms, self.state

@@ -43,12 +43,15 @@ class RoundReport:
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), as fractions."""
+    """The 95 % interval of a proportion (Wilson 1927), as fractions; it holds the share itself."""
     share, z = correct / total, _Z_95
     middle = share + z * z / (2 * total)
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    # Rounding alone would put the ends beside 0 and 1 where they are exactly that.
+    return min(share, max(0.0, (middle - spread) / scale)), max(
+        share, min(1.0, (middle + spread) / scale)
+    )
 
 
 class Reporter:

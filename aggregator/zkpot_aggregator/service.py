@@ -33,6 +33,7 @@ from zkpot_aggregator.config import AggregatorConfig, BrokerKind
 from zkpot_aggregator.driver import REJECTION, Driver
 from zkpot_aggregator.embedded.access import Account
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
+from zkpot_aggregator.inbound import check_sender
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.outside import open_content, open_ledger
@@ -226,6 +227,7 @@ class AggregatorService:
         driver, exchange = self._driver, self._exchange
         if exchange is None or not incoming.payload:
             return
+        check_sender(topic, incoming.payload, self._roster.public_keys)
         if topic.channel in ("up/want", "up/block"):
             opened = open_envelope(incoming.payload, self._roster.public_keys)
             if isinstance(opened.message, Want | Block):

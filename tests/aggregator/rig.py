@@ -18,7 +18,7 @@ from zkpot.cid import MAX_OBJECT_BYTES, Cid, cid_text, join_object, split_object
 from zkpot.election import rank
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import DeviceId
-from zkpot.journal import Journal
+from zkpot.journal import Journal, Outgoing
 from zkpot.keys import KeyPair, seal
 from zkpot.link.blocks import BlockExchange
 from zkpot.opening import encode_opening
@@ -133,6 +133,7 @@ class Rig:
         self.ledger = MemoryLedger()
         self.content = MemoryStore()
         self.states: list[str] = []
+        self.announced: list[Outgoing] = []
 
     @property
     def journal_file(self) -> Path:
@@ -198,6 +199,7 @@ class Rig:
         driver = Driver(worker, ROSTER, spawn, on_state)
         script = spawn(self._devices(driver, worker, dead))
         await driver.start()
+        self.announced = driver.announcement()
         over = asyncio.ensure_future(driver.finished.wait())
         death = asyncio.ensure_future(dead.wait())
         try:

@@ -86,6 +86,15 @@ def test_a_driver_that_dies_goes_on(rig: Rig, state: str, number: int, late: boo
     check_task(rig)
 
 
+@pytest.mark.parametrize("state", ["committing", "drawing", "proving", "aggregating"])
+def test_what_a_phase_announces_is_announced_again_after_a_restart(rig: Rig, state: str) -> None:
+    """An embedded broker starts empty, and a device may have been away the first time."""
+    asyncio.run(rig.live(die_in=(state, 1)))
+    asyncio.run(rig.live(die_in=(state, 2)))
+    (announced,) = rig.announced
+    assert announced.retain
+
+
 def test_a_driver_that_dies_in_every_state(rig: Rig) -> None:
     for number in (1, 2):
         for state in STATES:

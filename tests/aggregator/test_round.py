@@ -222,7 +222,7 @@ def test_a_signature_closes_the_round_and_the_chain_ends_it() -> None:
     assert bench.on(on.RecordAnswered(signed)) == (do.CloseOnChain(record, signed, 10),)
     head = Digest(digest("signed"))
     bench.on(on.ClosedOnChain(head))
-    assert bench.state == at.Ended(start_of(bench.terms), head, named("model"))
+    assert bench.state == at.Ended(start_of(bench.terms), head, named("model"), signed)
     (announce,) = bench.made(do.Announce)
     found = announce.announcement
     assert (found.phase, found.record) == (
@@ -345,6 +345,88 @@ def test_messages_out_of_phase_change_nothing(kind: str, phase: str) -> None:
     bench.on(received(envelope))
     assert bench.state == before
     rejected(bench, "out-of-phase", ANNA, envelope)
+
+
+@pytest.mark.parametrize("phase", ["sealing", "drawing", "revealing", "proving", "summing"])
+def test_a_sealed_commitment_again_is_answered_as_before(phase: str) -> None:
+    bench = in_phase(phase)
+    before, envelope = bench.state, commitment(ANNA)
+    bench.on(on.CommitmentReceived(envelope))
+    assert bench.state == before
+    (send,) = bench.effects
+    assert isinstance(send, do.Send)
+    assert bench.receipts()[ANNA.id].envelope == envelope_digest(envelope)
+    assert bench.receipts()[ANNA.id].reason is None
+
+
+def test_a_judged_submission_and_a_taken_opening_again_are_answered_as_before() -> None:
+    bench = Bench().to_proving()
+    bench.on(on.SubmissionReceived(submission(ANNA)))
+    bench.on(on.SubmissionChecked(submission(ANNA), Reason.PROOF_INVALID))
+    for key in DEVICES:
+        if key is not ANNA:
+            bench.prove(key)
+    bench.now(at.Aggregating)
+    bench.on(on.SubmissionReceived(submission(ANNA)))
+    assert bench.receipts()[ANNA.id].reason is Reason.PROOF_INVALID
+    assert bench.made(do.LogRejection) == []
+    bench = Bench().to_summing()
+    bench.on(on.OpeningReceived(opening(ANNA)))
+    assert bench.receipts()[ANNA.id].reason is None
+    assert bench.made(do.LogRejection) == []
+
+
+def test_the_leaders_signature_again_says_nothing_new() -> None:
+    bench = Bench().to_recording()
+    envelope = signature(bench.leader, bench.record)
+    bench.on(on.RecordAnswered(envelope))
+    assert bench.on(on.RecordAnswered(envelope)) == ()
+    bench.on(on.ClosedOnChain(Digest(digest("signed"))))
+    assert bench.on(on.RecordAnswered(envelope)) == ()
+
+
+def told_too_late(bench: Bench, envelope: bytes) -> None:
+    name = envelope_digest(envelope)
+    assert bench.receipts()[ANNA.id].envelope == name
+    assert bench.receipts()[ANNA.id].reason is Reason.OUT_OF_PHASE
+    assert [log.code for log in bench.made(do.LogRejection) if log.envelope == name] == [
+        "out-of-phase"
+    ]
+
+
+@pytest.mark.parametrize("enough", [True, False], ids=["sealed", "failed"])
+def test_a_commitment_still_checked_at_the_deadline_is_too_late(enough: bool) -> None:
+    bench = Bench().to_committing()
+    if enough:
+        bench.commit(DEVICES[1]).commit(DEVICES[2])
+    envelope = commitment(ANNA)
+    bench.on(on.CommitmentReceived(envelope))
+    bench.on(on.DeadlinePassed("commit"))
+    bench.now(at.Sealing if enough else at.Failing)
+    told_too_late(bench, envelope)
+    before = bench.state
+    assert bench.on(on.CommitmentChecked(envelope, None)) == ()
+    assert bench.state == before
+
+
+def test_an_opening_still_checked_at_the_deadline_is_too_late() -> None:
+    bench = Bench().to_aggregating()
+    bench.open(DEVICES[1]).open(DEVICES[2])
+    bench.on(on.OpeningReceived(opening(ANNA)))
+    bench.on(on.DeadlinePassed("aggregate"))
+    bench.now(at.Summing)
+    told_too_late(bench, opening(ANNA))
+
+
+def test_a_submission_still_checked_when_all_patience_ends_is_too_late() -> None:
+    bench = Bench().to_proving()
+    for key in DEVICES[1:]:
+        bench.prove(key)
+    bench.on(on.SubmissionReceived(submission(ANNA)))
+    bench.on(on.DeadlinePassed("prove"))
+    bench.on(on.DeadlinePassed("verify"))
+    bench.now(at.Aggregating)
+    told_too_late(bench, submission(ANNA))
 
 
 # --- COMMIT ---------------------------------------------------------------------------------

@@ -321,14 +321,16 @@ class RoundCalls(RuleBasedStateMachine):
                 continue
             if isinstance(state, at.Committing):
                 assert send.device in {signed.device for signed in state.commitments}
-            elif isinstance(state, at.Sealing):
+            elif isinstance(state, at.Sealing | at.Drawing | at.Revealing | at.Proving):
                 assert send.device in state.sealed.devices
-            elif isinstance(state, at.Proving):
-                assert send.device in Verdicts(state.verdicts).accepted
-            elif isinstance(state, at.Aggregating):
+                if send.message.envelope not in state.sealed.envelopes:
+                    assert isinstance(state, at.Proving)
+                    assert send.device in Verdicts(state.verdicts).accepted
+            elif isinstance(state, at.Aggregating | at.Summing):
                 assert send.device in {
                     *(signed.device for signed in state.openings),
                     *Verdicts(state.verdicts).accepted,
+                    *state.sealed.devices,
                 }
 
 

@@ -35,6 +35,35 @@ def receipt(
     return do.Send(device, Receipt(terms.task_id, terms.round, name, reason, detail[:200]))
 
 
+def again(terms: RoundTerms, state: at.State, envelope: bytes) -> tuple[do.Effect, ...] | None:
+    """What answered an envelope that an earlier phase has taken; None if none has.
+
+    A device that missed its receipt, or is asked again after a restart, sends again: that is no
+    fault of its own. A signature is answered by the announcement that the round is closed.
+    """
+    if envelope == getattr(state, "leader_signature", None):
+        return ()
+    sealed: at.SealedCommitments | None = getattr(state, "sealed", None)
+    if sealed is not None:
+        name = envelope_digest(envelope)
+        for device, known in zip(sealed.devices, sealed.envelopes, strict=True):
+            if known == name:
+                return (receipt(terms, device, envelope),)
+    for verdict in getattr(state, "verdicts", ()):
+        if verdict.submission == envelope:
+            return (receipt(terms, verdict.device, envelope, verdict.reason),)
+    signed = find(getattr(state, "openings", ()), envelope)
+    return None if signed is None else (receipt(terms, signed.device, envelope),)
+
+
+def too_late(terms: RoundTerms, checking: tuple[at.Signed, ...]) -> tuple[do.Effect, ...]:
+    """Refuses what was still being checked when its phase ended: nobody is left in silence."""
+    rejection = Rejected(Reason.OUT_OF_PHASE, "its check had not ended at the deadline")
+    return tuple(
+        effect for signed in checking for effect in refuse(terms, signed.envelope, rejection)
+    )
+
+
 def refuse(terms: RoundTerms, envelope: bytes, rejection: Rejected) -> tuple[do.Effect, ...]:
     """Logs a rejection; answers it if the envelope really is by a device of the roster."""
     try:

@@ -20,7 +20,7 @@ from zkpot.wire.messages import (
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
-from zkpot_aggregator.round.answers import find, receipt, refuse, without
+from zkpot_aggregator.round.answers import find, receipt, refuse, too_late, without
 from zkpot_aggregator.round.entry import Step, announce, enter, fail, verdicts_object
 
 
@@ -58,16 +58,18 @@ def opening_checked(terms: RoundTerms, state: at.Aggregating, event: on.OpeningC
 
 
 def aggregate_deadline(terms: RoundTerms, state: at.Aggregating, event: on.DeadlinePassed) -> Step:
-    """Sums what is there, if it is enough."""
+    """Sums what is there, if it is enough. What is still being checked is too late."""
     if event.timer != "aggregate":
         return Step(state)
+    late = too_late(terms, state.checking)
     if len(state.openings) < terms.task.minimum_devices:
         return fail(
             state,
             Failure.TOO_FEW_OPENINGS,
             f"{len(state.openings)} openings, {terms.task.minimum_devices} are needed",
+            *late,
         )
-    return _sum(terms, state)
+    return _sum(terms, state, *late)
 
 
 def _sum(terms: RoundTerms, state: at.Aggregating, *first: do.Effect) -> Step:
@@ -154,7 +156,8 @@ def closed(_terms: RoundTerms, state: at.Closing, event: on.ClosedOnChain) -> St
     """The round is over and its record stands."""
     record = split_object(encode(state.record), state.record.references)[0]
     announcement = announce(state, Phase.CLOSED, record=record)
-    return Step(at.Ended(state.start, event.signed, state.record.model_after), (announcement,))
+    ended = at.Ended(state.start, event.signed, state.record.model_after, state.leader_signature)
+    return Step(ended, (announcement,))
 
 
 def cannot_go_on(_terms: RoundTerms, state: at.State, event: on.CannotGoOn) -> Step:

@@ -10,10 +10,11 @@ from zkpot.verify import (
     check_commitment_message,
 )
 from zkpot.wire.codec import encode
+from zkpot.wire.envelope import envelope_digest
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
-from zkpot_aggregator.round.answers import find, receipt, refuse, without
+from zkpot_aggregator.round.answers import find, receipt, refuse, too_late, without
 from zkpot_aggregator.round.entry import Step, enter, fail
 
 
@@ -67,16 +68,18 @@ def commitment_checked(
 
 
 def commit_deadline(terms: RoundTerms, state: at.Committing, event: on.DeadlinePassed) -> Step:
-    """Seals what is there, if it is enough."""
+    """Seals what is there, if it is enough. What is still being checked is too late."""
     if event.timer != "commit":
         return Step(state)
+    late = too_late(terms, state.checking)
     if len(state.commitments) < terms.task.minimum_devices:
         return fail(
             state,
             Failure.TOO_FEW_COMMITMENTS,
             f"{len(state.commitments)} commitments, {terms.task.minimum_devices} are needed",
+            *late,
         )
-    return _seal(terms, state)
+    return _seal(terms, state, *late)
 
 
 def _seal(terms: RoundTerms, state: at.Committing, *first: do.Effect) -> Step:
@@ -92,6 +95,7 @@ def _seal(terms: RoundTerms, state: at.Committing, *first: do.Effect) -> Step:
         split_object(data, proofs)[0],
         listed.root,
         tuple(signed.device for signed in commitments),
+        tuple(envelope_digest(signed.envelope) for signed in commitments),
         state.misconduct,
     )
     return enter(at.Sealing(state.start, sealed), *first, do.StoreObject(data, proofs), terms=terms)

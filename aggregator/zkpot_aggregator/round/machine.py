@@ -1,7 +1,8 @@
 """The transition function of a round: (terms, state, event) to (state, effects), pure.
 
 The table at the end says which events each state takes. A device's message that is not in
-it is answered OUT_OF_PHASE; any other event that is not in it is late, and changes nothing.
+it is answered as it was in its own phase, or else OUT_OF_PHASE; any other event that is not
+in it is late, and changes nothing.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from zkpot.verify import (
 from zkpot_aggregator.round import closing, commit, prove
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
-from zkpot_aggregator.round.answers import refuse
+from zkpot_aggregator.round.answers import again, refuse
 from zkpot_aggregator.round.entry import Step, enter, resume
 
 Handler: TypeAlias = Callable[[RoundTerms, Any, Any], Step]
@@ -26,6 +27,8 @@ def step(terms: RoundTerms, state: at.State, event: on.Event) -> Step:
     """Applies `event`. A message that is refused leaves the state as it is."""
     handler = _TABLE.get((type(state), type(event)))
     if isinstance(event, _MESSAGES):
+        if handler is None and (answers := again(terms, state, event.envelope)) is not None:
+            return Step(state, answers)
         try:
             return (handler or _out_of_phase)(terms, state, event)
         except Rejected as rejection:

@@ -13,7 +13,7 @@ from zkpot.wire.messages import Submission
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
-from zkpot_aggregator.round.answers import find, receipt, refuse, without
+from zkpot_aggregator.round.answers import find, receipt, refuse, too_late, without
 from zkpot_aggregator.round.entry import Step, enter, fail
 
 
@@ -85,7 +85,7 @@ def prove_deadline(terms: RoundTerms, state: at.Proving, event: on.DeadlinePasse
         grace = do.StartTimer("verify", terms.task.deadlines.aggregate)
         return Step(replace(state, closed=True), (grace,))
     if event.timer in ("prove", "verify"):
-        return _judge(terms, state)
+        return _judge(terms, state, *too_late(terms, state.checking))
     return Step(state)
 
 

@@ -35,11 +35,15 @@ SignedList = Annotated[tuple[Signed, ...], Max(MAX_DEVICES)]
 
 @dataclass(frozen=True)
 class SealedCommitments:
-    """The commitments after the deadline: the list's object, who is on it, who cheated."""
+    """The commitments after the deadline: the list's object, who is on it, who cheated.
+
+    `envelopes` are the digests of what `devices` sent, in the same order.
+    """
 
     cid: Cid
     root: Digest
     devices: Annotated[tuple[DeviceId, ...], Max(MAX_DEVICES)]
+    envelopes: Annotated[tuple[Digest, ...], Max(MAX_DEVICES)]
     misconduct: Annotated[tuple[Misconduct, ...], Max(MAX_DEVICES)]
 
 
@@ -171,6 +175,7 @@ class Ended:
     start: Start
     signed: Digest | None
     model_after: Cid
+    leader_signature: EnvelopeBytes | None = None
 
 
 State: TypeAlias = (
