@@ -17,7 +17,7 @@ PROGRAMS = {
         "round show",
         "demo",
     ),
-    "zkpot-agent": ("", "run", "check", "keygen", "status"),
+    "zkpot-agent": ("", "run", "check", "keygen", "selftest", "status"),
 }
 
 
