@@ -78,6 +78,7 @@ class SumcheckSystem:
         except native.ShapeError as error:
             raise Rejected(Reason.TASK_INVALID, str(error)) from error
         self._shape = shape
+        self._batch_size = batch_size
         self._commitments = SumcheckCommitments(self._native)
 
     @property
@@ -141,6 +142,10 @@ class SumcheckSystem:
             raise Rejected(
                 Reason.COUNT_MISMATCH, f"count {statement.count} of {statement.batch.size}"
             )
+        if statement.batch.inputs.shape != (self._batch_size, self._shape.features):
+            raise Rejected(
+                Reason.BATCH_MISMATCH, f"a batch of {statement.batch.inputs.shape} inputs"
+            )
         if len(proof) != self.proof_bytes:
             raise Rejected(
                 Reason.PROOF_MALFORMED, f"{len(proof)} bytes, expected {self.proof_bytes}"
@@ -160,13 +165,18 @@ class SumcheckSystem:
     def verify_many(
         self, statements: Sequence[Statement], proofs: Iterable[bytes]
     ) -> list[Rejected | None]:
-        """Verifies proofs over one batch together; per proof None or why it is refused."""
+        """Verifies proofs over one batch together; per proof None or why it is refused.
+
+        Raises ValueError if the statements are not about the same batch.
+        """
         items: list[tuple[bytes, bytes, int, bytes]] = [
             (statement.commitment, statement.context, statement.count, proof)
             for statement, proof in zip(statements, proofs, strict=True)
         ]
         if not items:
             return []
+        if len({statement.batch.digest for statement in statements}) != 1:
+            raise ValueError("statements about different batches cannot be verified together")
         reasons = native.verify_many(self._native, *_batch(statements[0]), items)
         return [
             None if reason is None else Rejected(Reason.PROOF_INVALID, reason) for reason in reasons
