@@ -5,7 +5,9 @@ them. A worker keeps the proof system it has loaded.
 """
 
 import asyncio
+import ctypes
 import logging
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +23,9 @@ from zkpot.proof.system import ModelOpening, ProofSystem
 from zkpot.verify import ProofTerms, RoundTerms, verify_commitment, verify_submission
 
 _logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -58,7 +63,16 @@ class Verifier:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> Executor:
-        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+        # The pool starts its workers in the thread of the first job, which is the event loop's:
+        # the kernel takes that thread for their parent.
+        return ProcessPoolExecutor(
+            self._workers, mp_context=get_context("spawn"), initializer=_die_with_parent
+        )
+
+
+def _die_with_parent() -> None:
+    """A worker waits on its queue for ever, and would keep our standard output open."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 @cache

@@ -16,8 +16,11 @@ import pytest
 
 pytest.importorskip("zkpot_prover")
 
-WAIT_S = 150
-"""A small demonstration takes about 20 s on two idle cores."""
+WAIT_S = 180
+"""A small demonstration takes about 8 s on two idle cores, and its longest deadline is 90 s."""
+
+
+QUICK = ("--devices", "3", "--rounds", "2", "--batch", "20")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Demo:
     def command(self, *options: str) -> list[str]:
         return [
             *(sys.executable, "-m", "zkpot_aggregator", "demo", "--proof-system", "sumcheck"),
-            *("--batch", "20", "--json", "--dir", str(self.directory), *options),
+            *("--json", "--dir", str(self.directory), *options),
         ]
 
     def run(self, *options: str) -> Outcome:
@@ -83,17 +86,32 @@ class Demo:
             assert time.monotonic() < end, f"no {wanted!r} within {WAIT_S} s"
             time.sleep(0.005)
 
-    def pid_of(self, module: str, place: str) -> int:
-        """The process of this demonstration that runs `module` with a configuration in `place`."""
+    def processes(self) -> list[tuple[int, list[str]]]:
+        """The processes, with their command lines, that have this directory in it."""
+        found = []
         for folder in Path("/proc").iterdir():
             try:
                 words = (folder / "cmdline").read_bytes().decode().split("\0")
             except (OSError, UnicodeDecodeError):
                 continue
+            if any(word.startswith(f"{self.directory}/") for word in words):
+                found.append((int(folder.name), words))
+        return found
+
+    def pid_of(self, module: str, place: str) -> int:
+        """The process of this demonstration that runs `module` with a configuration in `place`."""
+        for pid, words in self.processes():
             ours = any(word.startswith(f"{self.directory}/{place}") for word in words)
             if ours and any(word.partition(".")[0] == module for word in words):
-                return int(folder.name)
+                return pid
         raise AssertionError(f"no {module} of {place}")
+
+    def wait_for_silence(self) -> None:
+        """Returns once no process of this demonstration is left."""
+        end = time.monotonic() + WAIT_S
+        while left := self.processes():
+            assert time.monotonic() < end, left
+            time.sleep(0.05)
 
 
 def ended(process: subprocess.Popen[str]) -> Outcome:
@@ -122,7 +140,7 @@ def finished(
     def get() -> tuple[Demo, Outcome]:
         if not made:
             demo = Demo(tmp_path_factory.mktemp("quick") / "demo", cache)
-            made.append((demo, demo.run("--devices", "3", "--rounds", "2")))
+            made.append((demo, demo.run(*QUICK)))
         return made[0]
 
     return get

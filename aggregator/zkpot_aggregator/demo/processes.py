@@ -6,7 +6,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from zkpot.errors import ExitCode, Fatal
 
 STOP_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+LEASH = "zkpot_aggregator.demo.leash"
 
 
 @dataclass
@@ -32,11 +35,17 @@ class Process:
 
 @contextmanager
 def start(name: str, module: str, arguments: list[str], log: Path) -> Iterator[Process]:
-    """Runs `python -m module` and stops it by its pid at the end."""
+    """Runs `python -m module` and stops it by its pid at the end, whichever way that comes.
+
+    The child leads a session of its own, so that Ctrl-C reaches nobody but us, and is stopped
+    by the kernel if we are killed. The thread that starts it must outlive it: the kernel takes
+    that thread for its parent.
+    """
+    python = [sys.executable, "-m"]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         popen = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*python, LEASH, str(os.getpid()), *python, module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=file,
@@ -65,14 +74,25 @@ class Events:
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def next(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next event; None at the end. Raises `Fatal` if nothing comes in time."""
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise Fatal(
-                ExitCode.FAILURE, f"the {self._process.name} was silent for {timeout_s:.0f} s"
-            ) from None
+    def next(self, timeout_s: float, meanwhile: Callable[[], None]) -> dict[str, Any] | None:
+        """The next event; None at the end. Raises `Fatal` if nothing comes in time.
+
+        Calls `meanwhile` about once a second; what it raises ends the wait.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                line = self._lines.get(timeout=LOOK_SECONDS)
+                break
+            except queue.Empty:
+                if self._process.popen.poll() is not None:
+                    return None  # whatever keeps its output open will not write to it
+                meanwhile()
+                if time.monotonic() < end:
+                    continue
+                raise Fatal(
+                    ExitCode.FAILURE, f"the {self._process.name} was silent for {timeout_s:.0f} s"
+                ) from None
         if line is None:
             return None
         event: dict[str, Any] = json.loads(line)

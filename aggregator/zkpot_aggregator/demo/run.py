@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from zkpot_aggregator.ui.audit import audit_directory, audit_json, print_audit
 from zkpot_aggregator.ui.directory import open_directory
 from zkpot_aggregator.ui.rounds import round_json, round_table
 
-SETUP_TIMEOUT_S = 900.0
 SILENCE_TIMEOUT_S = 900.0
 
 _WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening"})
@@ -77,7 +77,8 @@ def _run_task(
         watch = stack.enter_context(_progress(console))
         events = Events(aggregator)
         agents: list[Process] = []
-        while (event := events.next(SILENCE_TIMEOUT_S)) is not None:
+        check = partial(_check_alive, agents)
+        while (event := events.next(SILENCE_TIMEOUT_S, check)) is not None:
             if event["event"] == "ready":
                 agents += [_start_agent(options, d, event, stack) for d in devices]
             watch.show(event)
@@ -90,6 +91,14 @@ def _run_task(
         for agent in agents:
             if agent.popen.poll() is not None:
                 console.print(f"[yellow]{agent.name} ended early:[/yellow]\n{agent.tail()}")
+
+
+def _check_alive(agents: list[Process]) -> None:
+    """Raises `Fatal` once no agent is left: only deadlines would follow."""
+    if not agents or any(agent.popen.poll() is None for agent in agents):
+        return
+    tails = (f"{agent.name} ended with {agent.popen.poll()}:\n{agent.tail()}" for agent in agents)
+    raise Fatal(ExitCode.FAILURE, "\n".join(["every device has ended early", *tails]))
 
 
 def _start_agent(
