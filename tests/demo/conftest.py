@@ -76,6 +76,9 @@ class Demo:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.communicate()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def wait_for(self, phase: str, number: int, process: subprocess.Popen[str]) -> None:
         """Returns once the aggregator has entered a phase of a round."""
