@@ -77,8 +77,8 @@ def play(ledger: Ledger, number: int, parent: bytes, until: Phase = Phase.CLOSED
         ledger.submit(close(number))
 
 
-def create(parties: Any, quorum: int = 2) -> None:
-    parties.operator.submit(CreateTask(TASK, DELAY, parties.addresses if quorum else (), quorum))
+def create(parties: Any, quorum: int = 2, delay: int = DELAY) -> None:
+    parties.operator.submit(CreateTask(TASK, delay, parties.addresses if quorum else (), quorum))
 
 
 def refused(ledger: Ledger, call: Call, word: str) -> None:
@@ -307,7 +307,8 @@ class TestRules:
             assert ledger.task(TASK).head == TASK
 
     def test_order_of_phases(self, parties: Any) -> None:
-        create(parties)
+        # Longer than a node that mines on its own can take from the seal to the draw.
+        create(parties, delay=200)
         ledger = parties.operator
         for call in (seal(1), DrawBeacon(TASK, Round(1)), close(1), FailRound(TASK, Round(1), 60)):
             refused(ledger, call, "phase")

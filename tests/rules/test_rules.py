@@ -172,7 +172,8 @@ def test_a_clipped_update_keeps_its_direction_and_is_no_longer_than_the_bound(
     assert (np.sign(clipped) * np.sign(update) >= 0).all()
     if square > bound**2:
         ideal = update * (bound / square**0.5)
-        assert np.abs(clipped - ideal).max() <= 1 + bound * 1e-9
+        # The norm is rounded up and the result towards zero: less than a unit each.
+        assert np.abs(clipped - ideal).max() <= 2 + bound * 1e-9
 
 
 def test_squares_are_exact_where_they_do_not_fit() -> None:
