@@ -4,7 +4,6 @@ The pool is a file of its own, mode 0600: whoever reads it before the draw can t
 batch. The publisher must neither take part in the task nor collude with who does.
 """
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from zkpot.batch import MAX_POOL, SALT_BYTES, Batch, Sample, make_pool, make_rev
 from zkpot.errors import ExitCode, Fatal, Rejected
 from zkpot.ids import Digest
 from zkpot.wire.codec import Max, decode, encode
+from zkpot_aggregator.content.files import replace_file
 
 MAX_POOL_FILE_BYTES = 1 << 32
 
@@ -44,20 +44,9 @@ def create_pool(path: Path, samples: Batch) -> Publisher:
     """Salts `samples` and writes them to `path`; refuses to replace a file."""
     salts = [secrets.token_bytes(SALT_BYTES) for _ in range(samples.size)]
     pool = tuple(make_pool(samples.inputs, samples.labels, salts))
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
     if path.exists():
         raise Fatal(ExitCode.STATE, f"{path} exists: a pool is never replaced")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(encode(_PoolFile(pool)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    replace_file(path, encode(_PoolFile(pool)), mode=0o600)
     return Publisher(pool)
 
 
