@@ -3,14 +3,14 @@
 import argparse
 import sys
 
-from bench import aggregation, growth, proof
+from bench import aggregation, gas, growth, proof
 
 
 def main() -> int:
     """Exit status of the chosen benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (proof, growth, aggregation):
+    for command in (proof, growth, aggregation, gas):
         name = command.__name__.rpartition(".")[2]
         own = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         command.add_arguments(own)
