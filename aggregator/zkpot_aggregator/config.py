@@ -109,8 +109,25 @@ class DeviceConfig:
 
 
 @dataclass(frozen=True)
+class ValidatorConfig:
+    """A validator: its account on chain and its public key, both in hexadecimal."""
+
+    address: str
+    public_key: str
+
+    def __post_init__(self) -> None:
+        if len(bytes.fromhex(self.public_key)) != 32:
+            raise ValueError("public_key: expected 64 hexadecimal digits")
+        if len(bytes.fromhex(self.address.removeprefix("0x"))) != 20:
+            raise ValueError("address: expected 40 hexadecimal digits")
+
+
+@dataclass(frozen=True)
 class TaskConfig:
-    """The task this aggregator creates if it has none yet. See `zkpot.task.Task`."""
+    """The task this aggregator creates if it has none yet. See `zkpot.task.Task`.
+
+    A quorum of 0 means more than half of the validators.
+    """
 
     name: str
     dataset: str
@@ -125,6 +142,8 @@ class TaskConfig:
     gate_minimum: Count = 0
     gate_margin: Count = 0
     aggregation: str = "plain:fedavg"
+    group_size: Positive = 32
+    group_minimum: Positive = 5
     weighting: str = "equal"
     reuse_pool: bool = False
     draw_delay_blocks: Positive = 1
@@ -133,6 +152,9 @@ class TaskConfig:
     aggregate_s: Positive = 60
     record_s: Positive = 30
     chain_s: Positive = 600
+    attest_s: Positive = 600
+    validators: tuple[ValidatorConfig, ...] = ()
+    quorum: Count = 0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
+from zkpot.aggregation import GroupTerms
 from zkpot.cid import split_object
 from zkpot.errors import ExitCode, Fatal, Rejected
 from zkpot.ids import TaskId
@@ -21,6 +22,7 @@ from zkpot.task import (
     LedgerTerms,
     Pool,
     Task,
+    Validator,
     Weighting,
     decode_task,
     encode_task,
@@ -70,9 +72,8 @@ def ensure_task(
     cid = put_object(content, manifest, [task.genesis])
     content.pin(cid)
     identity = task_id(cid)
-    validators = tuple(Address(validator) for validator in task.validators)
-    quorum = len(validators) // 2 + 1 if validators else 0
-    call = CreateTask(identity, task.ledger.draw_delay, validators, quorum)
+    accounts = tuple(Address(validator.address) for validator in task.validators)
+    call = CreateTask(identity, task.ledger.draw_delay, accounts, task.quorum)
     note_gas(journal, call, ledger.submit(call))
     return TaskHandle(identity, task, publisher)
 
@@ -107,6 +108,10 @@ def _manifest(
     nonce: bytes,
 ) -> Task:
     identity = ledger.identity()
+    validators = tuple(
+        Validator(bytes.fromhex(each.address.removeprefix("0x")), bytes.fromhex(each.public_key))
+        for each in config.validators
+    )
     try:
         return Task(
             name=config.name,
@@ -120,6 +125,7 @@ def _manifest(
             maximum_devices=config.maximum_devices,
             gate=Gate(config.gate_minimum, config.gate_margin),
             aggregation=config.aggregation,
+            groups=GroupTerms(config.group_size, config.group_minimum),
             weighting=Weighting[config.weighting.upper().replace("-", "_")],
             deadlines=Deadlines(
                 commit=config.commit_s,
@@ -127,12 +133,14 @@ def _manifest(
                 aggregate=config.aggregate_s,
                 record=config.record_s,
                 chain=config.chain_s,
+                attest=config.attest_s,
             ),
             operator_key=key.public_key,
             operator_box_key=key.box_key,
             genesis=split_object(genesis)[0],
             ledger=LedgerTerms(identity.chain_id, identity.contract, config.draw_delay_blocks),
-            validators=(),
+            validators=validators,
+            quorum=config.quorum or len(validators) // 2 + bool(validators),
             nonce=nonce,
         )
     except (Rejected, KeyError) as error:

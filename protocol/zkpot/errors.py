@@ -41,11 +41,17 @@ class Reason(IntEnum):
     PROOF_INVALID = 66
     BELOW_GATE = 67
     OBJECT_UNAVAILABLE = 68
+    CANNOT_PROVE = 69
     # Aggregation
     OPENING_INVALID = 80
     OPENING_MISSING = 81
     OUT_OF_RANGE = 82
     SUM_MISMATCH = 83
+    GROUP_TOO_SMALL = 84
+    GROUP_MISMATCH = 85
+    SHARE_INVALID = 86
+    DEALING_FALSE = 87
+    POLICY_REFUSED = 88
     # Content, record and chain
     CID_MISMATCH = 100
     NOT_FOUND = 101
@@ -66,6 +72,12 @@ class Reason(IntEnum):
     MODEL_OUT_OF_BOUNDS = 120
     TASK_INVALID = 121
     POOL_EXHAUSTED = 122
+    # Offloaded proofs
+    PROVER_BUSY = 140
+    JOB_REPLACED = 141
+    JOB_EXPIRED = 142
+    JOB_MISMATCH = 143
+    PROVING_FAILED = 144
 
 
 @unique
@@ -80,6 +92,7 @@ class Failure(IntEnum):
     POOL_EXHAUSTED = 6
     DRAW_MISSED = 7
     SUM_NOT_OPENED = 8
+    TOO_FEW_SURVIVORS = 9
     INTERNAL = 99
 
 

@@ -138,7 +138,8 @@ class Summand:
 class Sum:
     """The opening of the weighted sum of the summands' commitments.
 
-    The sum of theta stands in the new global model; this is the blinding that goes with it.
+    The sum of theta stands in the new global model; this is the blinding that goes with it,
+    empty where the rule is not a sum of the models and only the operator can have applied it.
     """
 
     summands: Annotated[tuple[Summand, ...], Max(MAX_DEVICES)]
@@ -147,7 +148,10 @@ class Sum:
 
 @dataclass(frozen=True)
 class Record:
-    """Everything that was decided in a round, and by CID everything it was decided from."""
+    """Everything that was decided in a round, and by CID everything it was decided from.
+
+    `groups` are the sums of secure aggregation, a `zkpot.secure.sums.GroupSumObject` each.
+    """
 
     task: TaskId
     round: Round
@@ -163,6 +167,7 @@ class Record:
     leader: DeviceId
     count: int
     sum: Sum
+    groups: Annotated[tuple[Cid, ...], Max(MAX_DEVICES)]
     model_after: Cid
     refusals: Annotated[tuple[EnvelopeBytes, ...], Max(MAX_DEVICES)]
 
@@ -175,6 +180,7 @@ class Record:
             self.sealed,
             self.batch,
             self.verdicts,
+            *self.groups,
             self.model_after,
         )
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 from zkpot.aggregate import SUM_LIMIT
+from zkpot.aggregation import Aggregation, GroupTerms, parse_aggregation
 from zkpot.batch import MAX_BATCH, MAX_POOL
 from zkpot.cid import Cid, cid_digest, object_cid_from_digest
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Digest, TaskId
 from zkpot.model import WEIGHT_MIN, ModelSpec
 from zkpot.proof.jobs import Backend
+from zkpot.proof.registry import EZKL
 from zkpot.wire.codec import Exactly, Max, Span, decode, encode
 
 MAX_TASK_BYTES = 16 * 1024
@@ -66,13 +68,18 @@ class Gate:
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds each phase may take before the round goes on without those who are missing."""
+    """Seconds each phase may take before the round goes on without those who are missing.
+
+    `aggregate` is for each step of aggregation, of which secure mode has five; `record` for
+    each leader that is asked; `attest` for the validators, before the next round opens.
+    """
 
     commit: Seconds
     prove: Seconds
     aggregate: Seconds
     record: Seconds
     chain: Seconds
+    attest: Seconds
 
 
 @dataclass(frozen=True)
@@ -85,11 +92,20 @@ class LedgerTerms:
 
 
 @dataclass(frozen=True)
+class Validator:
+    """Who re-verifies the task's records: its account on chain, and its Ed25519 key."""
+
+    address: Annotated[bytes, Exactly(20)]
+    public_key: Annotated[bytes, Exactly(32)]
+
+
+@dataclass(frozen=True)
 class Task:
     """The manifest.
 
     `operator_key` (Ed25519) signs for the aggregator; `operator_box_key` (X25519) is what
-    devices seal plain openings to.
+    devices seal plain openings to. `groups` is used in secure mode only. `quorum` votes of
+    the validators make a round final, or reject it.
     """
 
     name: Annotated[str, Max(80)]
@@ -103,13 +119,15 @@ class Task:
     maximum_devices: Annotated[int, Span(1, MAX_DEVICES)]
     gate: Gate
     aggregation: Annotated[str, Max(40)]
+    groups: GroupTerms
     weighting: Weighting
     deadlines: Deadlines
     operator_key: Annotated[bytes, Exactly(32)]
     operator_box_key: Annotated[bytes, Exactly(32)]
     genesis: Cid
     ledger: LedgerTerms
-    validators: Annotated[tuple[Annotated[bytes, Exactly(20)], ...], Max(MAX_VALIDATORS)]
+    validators: Annotated[tuple[Validator, ...], Max(MAX_VALIDATORS)]
+    quorum: Annotated[int, Span(0, MAX_VALIDATORS)]
     nonce: Annotated[bytes, Exactly(16)]
 
     def __post_init__(self) -> None:
@@ -129,8 +147,35 @@ class Task:
             raise Rejected(Reason.TASK_INVALID, "a count of 0 would pass the gate without weight")
         if not self.minimum_devices <= self.maximum_devices:
             raise Rejected(Reason.TASK_INVALID, "more devices needed than allowed")
-        if self.aggregation != "plain:fedavg":
-            raise Rejected(Reason.TASK_INVALID, f"unknown aggregation {self.aggregation!r}")
+        self._check_aggregation()
+        self._check_validators()
+
+    def _check_aggregation(self) -> None:
+        if not parse_aggregation(self.aggregation).is_secure:
+            return
+        if self.proof_system == EZKL:
+            raise Rejected(
+                Reason.TASK_INVALID,
+                f"secure aggregation with {EZKL}: its proofs do not bound what is summed unseen",
+            )
+        if self.minimum_devices < self.groups.minimum:
+            raise Rejected(
+                Reason.TASK_INVALID,
+                f"{self.minimum_devices} devices needed, and groups of {self.groups.minimum}",
+            )
+
+    def _check_validators(self) -> None:
+        number = len(self.validators)
+        if self.quorum > number or (self.quorum == 0) != (number == 0):
+            raise Rejected(Reason.TASK_INVALID, f"a quorum of {self.quorum} of {number} validators")
+        for names in ("address", "public_key"):
+            if len({getattr(validator, names) for validator in self.validators}) != number:
+                raise Rejected(Reason.TASK_INVALID, "the validators are not distinct")
+
+    @property
+    def combination(self) -> Aggregation:
+        """How models are combined: `aggregation`, parsed."""
+        return parse_aggregation(self.aggregation)
 
     def backend(self, cache_dir: Path) -> Backend:
         """The proof system of this task, with its keys cached in `cache_dir`."""

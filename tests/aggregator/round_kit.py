@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from zkpot.aggregation import GroupTerms
 from zkpot.cid import Cid, split_object
 from zkpot.errors import Reason
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, digest
@@ -63,13 +64,15 @@ def make_task(**changes: Any) -> Task:
         maximum_devices=len(DEVICES),
         gate=Gate(3, 2),
         aggregation="plain:fedavg",
+        groups=GroupTerms(5, 2),
         weighting=Weighting.EQUAL,
-        deadlines=Deadlines(commit=11, prove=12, aggregate=13, record=14, chain=15),
+        deadlines=Deadlines(commit=11, prove=12, aggregate=13, record=14, chain=15, attest=16),
         operator_key=OPERATOR.public_key,
         operator_box_key=OPERATOR.box_key,
         genesis=split_object(initial_model(SPEC, 0).encode())[0],
         ledger=LedgerTerms(1337, bytes(20), 1),
         validators=(),
+        quorum=0,
         nonce=bytes(16),
     )
     return replace(task, **changes)

@@ -9,6 +9,7 @@ from tests.protocol.fakes import FakeProofSystem, no_progress
 
 from zkpot import merkle
 from zkpot.aggregate import GlobalModel, decode_global_model
+from zkpot.aggregation import GroupTerms
 from zkpot.batch import Batch, Sample, batch_of, draw, make_pool, make_reveal
 from zkpot.check_record import CheckedRound, Expected, RecordCheck
 from zkpot.cid import Cid, split_object
@@ -57,13 +58,15 @@ def make_task(pool: Sequence[Sample], genesis: Cid, **changes: Any) -> Task:
         maximum_devices=10,
         gate=Gate(2, BATCH),
         aggregation="plain:fedavg",
+        groups=GroupTerms(5, 2),
         weighting=Weighting.PROVEN_COUNT,
-        deadlines=Deadlines(10, 10, 10, 10, 10),
+        deadlines=Deadlines(10, 10, 10, 10, 10, 10),
         operator_key=OPERATOR.public_key,
         operator_box_key=OPERATOR.box_key,
         genesis=genesis,
         ledger=LedgerTerms(31337, bytes(20), 2),
         validators=(),
+        quorum=0,
         nonce=bytes(16),
     )
     return replace(task, **changes)
@@ -254,6 +257,7 @@ class MadeRound:
             leader=leader,
             count=accepted[leader],
             sum=total,
+            groups=(),
             model_after=self.put(after.encode()),
             refusals=(),
         )

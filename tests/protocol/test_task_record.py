@@ -60,8 +60,8 @@ WIDE = ModelSpec(Shape((3, 4, 2), (4,), 20), 4, (4, 4))
     [
         ({"batch_size": POOL + 1, "gate": Gate(1, 0)}, "pool of"),
         ({"minimum_devices": 11}, "more devices needed"),
-        ({"aggregation": "secure:bonawitz"}, "unknown aggregation"),
-        ({"aggregation": ""}, "unknown aggregation"),
+        ({"aggregation": "secure:bonawitz"}, "expected one of secure"),
+        ({"aggregation": ""}, "expected one of secure"),
         ({"gate": Gate(0, BATCH)}, "without weight"),
         ({"model": WIDE, "maximum_devices": 2500}, "can reach 2\\^31"),
         (

@@ -16,10 +16,12 @@ from tests.protocol.rounds import BEACON, OPERATOR, PARENT, ROUND, MadeRound, ke
 
 from zkpot.cid import BLOCK_BYTES, Cid, cid_text, node_cid, raw_cid, split_object
 from zkpot.errors import Reason
-from zkpot.ids import Round, device_text
+from zkpot.ids import Digest, Round, device_text
 from zkpot.keys import KeyPair
+from zkpot.offload import make_job
 from zkpot.opening import encode_opening
 from zkpot.record import Misconduct, SignedRecord, Verdicts
+from zkpot.statement import Statement
 from zkpot.task import encode_task
 from zkpot.wire.codec import decode, encode
 from zkpot.wire.envelope import MAX_MESSAGE_BYTES, Envelope, envelope_digest, sign
@@ -29,9 +31,15 @@ from zkpot.wire.messages import (
     Block,
     Capabilities,
     Commitment,
+    Decline,
+    JobOffer,
+    JobState,
+    JobStatus,
+    JobWithdrawal,
     Message,
     Opening,
     Phase,
+    ProverStatus,
     Receipt,
     RecordProposal,
     RecordRefusal,
@@ -43,6 +51,7 @@ from zkpot.wire.messages import (
 
 FOLDER = Path(__file__).parent
 DEVICE = key(0)
+PROVER = KeyPair.from_seed(bytes([200]) * 32)
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,16 @@ def messages(world: World) -> Iterator[tuple[Message, KeyPair]]:
     yield RecordProposal(task, ROUND, world.record), OPERATOR
     yield Want((world.record, raw_cid(b"leaf"))), DEVICE
     yield Block(raw_cid(b"leaf"), b"leaf"), OPERATOR
+    yield Decline(task, ROUND, PARENT, Reason.CANNOT_PROVE, "no prover answered"), DEVICE
+    yield (
+        ProverStatus(7, True, PROVER.box_key, "zkpot/0.1.0", ("sumcheck/1",), 2, 3, 13, 4),
+        PROVER,
+    )
+    job = split_object(b"a sealed job")[0]
+    yield JobOffer(PROVER.id, job, 15, 600), DEVICE
+    yield JobWithdrawal(PROVER.id, job), DEVICE
+    proof = split_object(b"a proof")[0]
+    yield JobStatus(DEVICE.id, job, JobState.DONE, 2, 1000, proof), PROVER
 
 
 def objects(world: World) -> Iterator[tuple[str, bytes]]:
@@ -121,6 +140,20 @@ def objects(world: World) -> Iterator[tuple[str, bytes]]:
     yield "global-model", made.get(record.model_after)
     yield "proof-object", encode(made.proof_object(made.devices[0]))
     yield "model-opening", encode_opening(made.devices[0].opening)
+    task, device = made.task, made.devices[0]
+    statement = Statement(
+        device.commitment.commitment, made.batch, Digest(bytes(32)), device.count
+    )
+    job = make_job(
+        DEVICE.id,
+        PROVER.id,
+        task.proof_system,
+        task.srs,
+        task.model.shape,
+        statement,
+        device.opening,
+    )
+    yield "proof-job", encode(job)
     signature = RecordSignature(made.task_id, ROUND, world.record)
     leader = next(device.key for device in made.devices if device.key.id == record.leader)
     signed = SignedRecord(world.record, sign(signature, leader), sign(signature, OPERATOR))

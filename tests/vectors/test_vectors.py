@@ -22,13 +22,14 @@ from zkpot.batch import Reveal
 from zkpot.cid import cid_from_text, is_node, node_cid, parse_manifest, split_object
 from zkpot.errors import Failure, Reason, Rejected, reason_text
 from zkpot.ids import device_from_text
+from zkpot.offload import ProofJob
 from zkpot.opening import decode_opening
 from zkpot.record import Record, Roster, SealedList, SignedRecord, Verdicts
 from zkpot.task import Task
 from zkpot.verify import ProofObject, verify_commitment
 from zkpot.wire.codec import decode, encode, without_none
 from zkpot.wire.envelope import Envelope, envelope_digest, open_envelope
-from zkpot.wire.messages import MESSAGE_TO_TYPE, TYPE_TO_MESSAGE, Phase
+from zkpot.wire.messages import MESSAGE_TO_TYPE, TYPE_TO_MESSAGE, JobState, Phase
 
 DOCS = Path(__file__).parents[2] / "docs"
 CDDL = (DOCS / "protocol.cddl").read_text()
@@ -45,6 +46,7 @@ RULE_TO_OBJECT: dict[str, type] = {
     "reveal": Reveal,
     "proof-object": ProofObject,
     "global-model": GlobalModelObject,
+    "proof-job": ProofJob,
 }
 
 
@@ -207,7 +209,7 @@ def test_the_cddl_has_the_fields_of_the_code(wire_type: type) -> None:
 
 
 def test_the_cddl_has_the_codes_of_the_code() -> None:
-    (line,) = re.findall(r"^reason = (.*)$", CDDL, re.MULTILINE)
+    (line,) = re.findall(r"^reason = ((?:.|\n  )*)$", CDDL, re.MULTILINE)
     allowed = {
         number
         for low, high in re.findall(r"\((\d+)\.\.(\d+)\)", line)
@@ -217,6 +219,9 @@ def test_the_cddl_has_the_codes_of_the_code() -> None:
     (line,) = re.findall(r"^phase = &\((.*)\)$", CDDL, re.MULTILINE)
     phases = {name: int(number) for name, number in re.findall(r"(\w+): (\d+)", line)}
     assert phases == {phase.name.lower(): int(phase) for phase in Phase}
+    (line,) = re.findall(r"^job-state = &\((.*)\)$", CDDL, re.MULTILINE)
+    states = {name: int(number) for name, number in re.findall(r"(\w+): (\d+)", line)}
+    assert states == {state.name.lower(): int(state) for state in JobState}
 
 
 # --- the document ---------------------------------------------------------------------------

@@ -9,13 +9,15 @@ from typing import Annotated, Any, NewType, cast, get_args, get_origin, get_type
 from hypothesis import strategies as st
 
 from zkpot.aggregate import GlobalModelObject
+from zkpot.aggregation import GroupTerms
 from zkpot.batch import Reveal
 from zkpot.cid import CID_BYTES, Cid
 from zkpot.errors import Rejected
 from zkpot.ids import DEVICE_ID_BYTES, DIGEST_BYTES, Beacon, DeviceId, Digest, TaskId
 from zkpot.model import MAX_LAYERS, MAX_VALUE_BITS, ModelSpec, Shape
+from zkpot.offload import ProofJob
 from zkpot.record import Record, Roster, RosterEntry, SealedList, SignedRecord, Verdicts
-from zkpot.task import Gate, Pool, Task, Weighting
+from zkpot.task import Gate, Pool, Task, Validator, Weighting
 from zkpot.verify import ProofObject
 from zkpot.wire.codec import MAX_INT, MAX_TEXT, Exactly, Max, Span, without_none
 from zkpot.wire.envelope import Envelope
@@ -32,6 +34,7 @@ OBJECTS: tuple[type, ...] = (
     Reveal,
     ProofObject,
     GlobalModelObject,
+    ProofJob,
 )
 """What is encoded besides messages: the envelope, and the objects that CIDs name."""
 
@@ -135,6 +138,7 @@ def tasks(draw: st.DrawFn) -> Task:
     weighting = draw(st.sampled_from(Weighting))
     batch_size = draw(st.integers(1, 100))
     most = draw(st.integers(1, 5))
+    validators = draw(distinct_validators())
     fields |= {
         "batch_size": batch_size,
         "pool": Pool(
@@ -144,9 +148,27 @@ def tasks(draw: st.DrawFn) -> Task:
         "maximum_devices": most,
         "weighting": weighting,
         "gate": Gate(draw(st.integers(1, batch_size)), draw(st.integers(0, batch_size))),
-        "aggregation": "plain:fedavg",
+        "aggregation": draw(st.sampled_from(["plain:fedavg", "plain:krum:1"])),
+        "validators": validators,
+        "quorum": draw(st.integers(min(1, len(validators)), len(validators))),
     }
     return Task(**fields)
+
+
+def distinct_validators() -> st.SearchStrategy[tuple[Validator, ...]]:
+    """Validators that share neither account nor key."""
+    listed = st.lists(
+        dataclass_values(Validator),
+        max_size=3,
+        unique_by=(lambda each: each.address, lambda each: each.public_key),
+    )
+    return listed.map(tuple)
+
+
+def group_terms() -> st.SearchStrategy[GroupTerms]:
+    """Groups whose minimum fits."""
+    sizes = st.tuples(st.integers(1, 64), st.integers(1, 64))
+    return sizes.map(lambda pair: GroupTerms(max(pair), min(pair)))
 
 
 def rosters() -> st.SearchStrategy[Roster]:
@@ -160,6 +182,7 @@ def rosters() -> st.SearchStrategy[Roster]:
 _CUSTOM: dict[object, Callable[[], st.SearchStrategy[Any]]] = {
     Shape: shapes,
     ModelSpec: model_specs,
+    GroupTerms: group_terms,
     Task: tasks,
     Roster: rosters,
 }

@@ -116,9 +116,10 @@ def _task(task_id: TaskId, sources: Sources) -> Task:
         "the manifest names another chain or contract",
     )
     _require(
-        (view.draw_delay, view.validators) == (task.ledger.draw_delay, task.validators),
+        (view.draw_delay, view.validators, view.quorum)
+        == (task.ledger.draw_delay, tuple(v.address for v in task.validators), task.quorum),
         Reason.TASK_MISMATCH,
-        "chain and manifest disagree about draw delay or validators",
+        "chain and manifest disagree about draw delay, validators or quorum",
     )
     return task
 

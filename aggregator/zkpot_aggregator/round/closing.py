@@ -113,6 +113,7 @@ def summed(terms: RoundTerms, state: at.Summing, event: on.Summed) -> Step:
             ),
             event.blinding,
         ),
+        groups=(),
         model_after=event.model,
         refusals=(),
     )

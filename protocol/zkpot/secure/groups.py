@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
+from zkpot.aggregation import MAX_GROUP_SIZE
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text, digest
 from zkpot.task import MAX_DEVICES
@@ -21,8 +22,8 @@ GROUP_SIZE = 32
 MINIMUM_GROUP = 5
 """Members below which a sum would say too much about each of them, by default."""
 
-MAX_GROUP = 128
-"""Work in a group grows with the square of its size, and Shamir indices are single bytes."""
+MAX_GROUP = 2 * MAX_GROUP_SIZE
+"""A group that others have joined; Shamir indices are single bytes."""
 
 MAX_WEIGHT = 10_000
 """Weights are 1 or a proven count, which no batch exceeds."""
@@ -107,8 +108,8 @@ def draw_groups(
     who is accepted changes nothing about who is together: whoever judges after the draw
     cannot draw again. Raises `Rejected` if fewer than `minimum` are accepted.
     """
-    if not 1 <= minimum <= size <= MAX_GROUP // 2:
-        raise ValueError(f"groups of {minimum} to {size}, at most {MAX_GROUP // 2}")
+    if not 1 <= minimum <= size <= MAX_GROUP_SIZE:
+        raise ValueError(f"groups of {minimum} to {size}, at most {MAX_GROUP_SIZE}")
     if not device_to_weight.keys() <= set(sealed):
         raise Rejected(Reason.NOT_COMMITTED, "an accepted device without a sealed commitment")
     if len(device_to_weight) < minimum:
