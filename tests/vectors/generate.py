@@ -142,7 +142,7 @@ def objects(world: World) -> Iterator[tuple[str, bytes]]:
     yield "model-opening", encode_opening(made.devices[0].opening)
     task, device = made.task, made.devices[0]
     statement = Statement(
-        device.commitment.commitment, made.batch, Digest(bytes(32)), device.count
+        device.commitment.commitment, made.batch, Digest(bytes(32)), made.count(device)
     )
     job = make_job(
         DEVICE.id,

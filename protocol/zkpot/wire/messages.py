@@ -10,8 +10,8 @@ from typing import Annotated, TypeAlias
 
 from zkpot.cid import BLOCK_BYTES, Cid
 from zkpot.errors import Reason
-from zkpot.ids import Beacon, Digest, Round, TaskId
-from zkpot.wire.codec import Exactly, Max
+from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
+from zkpot.wire.codec import Exactly, Max, Span
 
 MAX_COMMITMENT_BYTES = 64 * 1024
 """A row of the native system is 32 bytes: 2,048 rows, a model of two million weights."""
@@ -181,6 +181,87 @@ class Block:
     data: Annotated[bytes, Max(BLOCK_BYTES)] | None
 
 
+# --- offloading a proof ---------------------------------------------------------------------
+
+MAX_JOB_SECONDS = 30 * 24 * 3600
+PER_MILLE = 1000
+
+
+@dataclass(frozen=True)
+class Decline:
+    """A device that committed will not submit a proof in this round, and why."""
+
+    task: TaskId
+    round: Round
+    parent: Digest
+    reason: Reason
+    detail: Annotated[str, Max(200)]
+
+
+@dataclass(frozen=True)
+class ProverStatus:
+    """Retained birth and last will of a prover: its X25519 key, and how busy it is.
+
+    `queued` counts jobs that wait or are being proven, `room` how many more it takes;
+    `wait_s` is how long a job that came now would wait.
+    """
+
+    session: int
+    online: bool
+    box_key: Annotated[bytes, Exactly(32)]
+    software: Annotated[str, Max(40)]
+    proof_systems: Annotated[tuple[Annotated[str, Max(40)], ...], Max(MAX_PROOF_SYSTEMS)]
+    workers: int
+    queued: int
+    room: int
+    wait_s: int
+
+
+@dataclass(frozen=True)
+class JobOffer:
+    """Retained: a device asks a prover for a proof; `job` names the sealed job.
+
+    A prover that is silent for `lease_s` seconds loses it; after `within_s` it is worthless.
+    """
+
+    prover: DeviceId
+    job: Cid
+    lease_s: Annotated[int, Span(1, MAX_JOB_SECONDS)]
+    within_s: Annotated[int, Span(1, MAX_JOB_SECONDS)]
+
+
+@dataclass(frozen=True)
+class JobWithdrawal:
+    """Retained, in the place of the offer: the device no longer wants this proof."""
+
+    prover: DeviceId
+    job: Cid
+
+
+@unique
+class JobState(IntEnum):
+    """Where a job stands with its prover. That it is offered or withdrawn the device says."""
+
+    ACCEPTED = 1
+    PROVING = 2
+    DONE = 3
+    FAILED = 4
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Retained: what a prover says of a device's job. Every new `beat` renews its lease."""
+
+    device: DeviceId
+    job: Cid
+    state: JobState
+    beat: int
+    progress_per_mille: Annotated[int, Span(0, PER_MILLE)]
+    proof: Cid | None = None
+    reason: Reason | None = None
+    detail: Annotated[str, Max(200)] = ""
+
+
 Message: TypeAlias = (
     Status
     | Capabilities
@@ -194,6 +275,11 @@ Message: TypeAlias = (
     | RecordProposal
     | Want
     | Block
+    | Decline
+    | ProverStatus
+    | JobOffer
+    | JobWithdrawal
+    | JobStatus
 )
 
 MESSAGE_TO_TYPE: dict[type[Message], str] = {
@@ -209,6 +295,11 @@ MESSAGE_TO_TYPE: dict[type[Message], str] = {
     RecordProposal: "zkpot/record-proposal/1",
     Want: "zkpot/want/1",
     Block: "zkpot/block/1",
+    Decline: "zkpot/decline/1",
+    ProverStatus: "zkpot/prover-status/1",
+    JobOffer: "zkpot/job-offer/1",
+    JobWithdrawal: "zkpot/job-withdrawal/1",
+    JobStatus: "zkpot/job-status/1",
 }
 
 TYPE_TO_MESSAGE: dict[str, type[Message]] = {

@@ -1,9 +1,11 @@
 """MQTT topics, built and parsed in this module only.
 
-A device writes only under its own id (`status`, `capabilities`, `up/…`) and reads only its
-own `down` and `cmd` and the tasks' topics; brokers hold this with an access list.
+A device writes only under its own id (`status`, `capabilities`, `up/…`, `to/…`) and reads only
+its own `down` and `cmd`, the tasks' topics, and of provers their `status` and what they write
+to it; a prover likewise. Brokers hold this with an access list.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -24,6 +26,8 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     WANT = "want"
     BLOCK = "block"
+    DECLINE = "decline"
+    JOB = "job"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class DeviceTopic:
     """A parsed topic below a device: `channel` is what follows the id, like `up/want`."""
 
     device: DeviceId
+    channel: str
+
+
+@dataclass(frozen=True)
+class ProverTopic:
+    """A parsed topic below a prover, like `DeviceTopic`."""
+
+    prover: DeviceId
     channel: str
 
 
@@ -70,13 +82,55 @@ def aggregator_subscriptions() -> tuple[str, ...]:
     return (f"{base}/up/+", f"{base}/status", f"{base}/capabilities")
 
 
+def prover_status(prover: DeviceId) -> str:
+    """Retained birth and will of a prover."""
+    return f"{PREFIX}/prover/{device_text(prover)}/status"
+
+
+def to_prover(device: DeviceId, prover: DeviceId, kind: Kind) -> str:
+    """From a device to one prover."""
+    return f"{PREFIX}/device/{device_text(device)}/to/{device_text(prover)}/{kind}"
+
+
+def to_device(prover: DeviceId, device: DeviceId, kind: Kind) -> str:
+    """From a prover to one device."""
+    return f"{PREFIX}/prover/{device_text(prover)}/to/{device_text(device)}/{kind}"
+
+
+def offload_subscriptions(device: DeviceId, provers: Iterable[DeviceId]) -> tuple[str, ...]:
+    """What a device listens to besides, if it may hand its proofs to `provers`."""
+    own = device_text(device)
+    return tuple(
+        topic
+        for prover in provers
+        for topic in (
+            prover_status(prover),
+            f"{PREFIX}/prover/{device_text(prover)}/to/{own}/+",
+        )
+    )
+
+
+def prover_subscriptions(prover: DeviceId) -> tuple[str, ...]:
+    """What a prover listens to."""
+    return (f"{PREFIX}/device/+/to/{device_text(prover)}/+",)
+
+
 def parse_device_topic(topic: str) -> DeviceTopic:
     """Reads a topic below a device; raises `Rejected` for any other."""
-    above, prefix, below = topic.partition(f"{PREFIX}/device/")
+    return DeviceTopic(*_parse("device", topic))
+
+
+def parse_prover_topic(topic: str) -> ProverTopic:
+    """Reads a topic below a prover; raises `Rejected` for any other."""
+    return ProverTopic(*_parse("prover", topic))
+
+
+def _parse(role: str, topic: str) -> tuple[DeviceId, str]:
+    above, prefix, below = topic.partition(f"{PREFIX}/{role}/")
     head, _, channel = below.partition("/")
     if above or not prefix or not channel:
         raise Rejected(Reason.WRONG_TOPIC, topic[:120])
     try:
-        return DeviceTopic(device_from_text(head), channel)
+        return device_from_text(head), channel
     except ValueError as error:
         raise Rejected(Reason.WRONG_TOPIC, topic[:120]) from error
