@@ -1,6 +1,6 @@
 """anvil on loopback, with what only a test node can be asked to do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ RICH = 10**20
 class Anvil:
     """A node; `url` stays the same over restarts."""
 
-    def __init__(self, folder: Path, *options: str, block_s: float = BLOCK_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        block_s: float = BLOCK_S,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         found = program("anvil", NODE_MODULES / "@foundry-rs/anvil-linux-amd64/bin/anvil")
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -27,7 +33,7 @@ class Anvil:
         command: Sequence[str | Path] = [
             found, "--port", str(self.port), "--silent", *mining, *options,
         ]  # fmt: skip
-        self.server = Server(command, folder / "anvil.log", folder)
+        self.server = Server(command, folder / "anvil.log", folder, environment)
         self.web3 = connect(self.url, 10)
 
     def start(self) -> None:

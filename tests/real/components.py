@@ -4,12 +4,15 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from zkpot_aggregator.demo.processes import LEASH
 
 FOLDER = Path(os.environ.get("ZKPOT_COMPONENTS") or Path.home() / ".cache" / "zkpot" / "components")
 NODE_MODULES = FOLDER / "node_modules"
@@ -41,19 +44,27 @@ def free_port() -> int:
 
 
 class Server:
-    """A child process that is started, killed and stopped by its pid."""
+    """A child process that is started, killed and stopped by its pid, and ends with the tests."""
 
-    def __init__(self, command: Sequence[str | Path], log: Path, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.command = [str(part) for part in command]
         self.log = log
         self.cwd = cwd
+        self.environment = dict(environment or {})
         self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self, answers: Callable[[], bool], timeout_s: float = 30) -> None:
         with self.log.open("ab") as file:
             self.popen = subprocess.Popen(
-                self.command,
+                [sys.executable, "-m", LEASH, str(os.getpid()), *self.command],
                 cwd=self.cwd,
+                env=os.environ | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

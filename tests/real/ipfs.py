@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.real.components import FOLDER, NODE_MODULES, Server, free_port, listens, missing, program
@@ -23,26 +24,27 @@ _SCRIPT = "ipfs-daemon.mjs"
 class Ipfs:
     """A daemon with a repository of its own; `url` and `gateway` stay over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.environment = dict(environment or {})
         self.repository = folder / "repository"
         self._api, self._gateway = free_port(), free_port()
         self.url = GIVEN or f"http://127.0.0.1:{self._api}"
         self.gateway = f"http://127.0.0.1:{self._gateway}"
-        self._server: Server | None = None
+        self.server: Server | None = None
 
     def start(self) -> None:
         if GIVEN:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         kubo = shutil.which("ipfs")
-        self._server = self._kubo(kubo) if kubo else self._javascript()
+        self.server = self._kubo(kubo) if kubo else self._javascript()
         with self.store() as store:
-            self._server.start(lambda: listens(self._api) and _answers(store), timeout_s=60)
+            self.server.start(lambda: listens(self._api) and _answers(store), timeout_s=60)
 
     def stop(self) -> None:
-        if self._server is not None:
-            self._server.stop()
+        if self.server is not None:
+            self.server.stop()
 
     def store(self) -> KuboStore:
         return KuboStore(self.url, lookup_s=LOOKUP_S)
@@ -60,18 +62,20 @@ class Ipfs:
         if not script.exists() or script.read_text() != ours:
             script.write_text(ours)
         ports = [str(self._api), str(self._gateway)]
-        return Server([program("node"), script, self.repository, *ports], self.folder / "log")
+        command: list[str | Path] = [program("node"), script, self.repository, *ports]
+        return Server(command, self.folder / "log", environment=self.environment)
 
     def _kubo(self, ipfs: str) -> Server:
-        environment = {"IPFS_PATH": str(self.repository)}
-        command = ["env", *(f"{name}={value}" for name, value in environment.items()), ipfs]
-        if not self.repository.exists():
+        command: list[str | Path] = [program("env"), f"IPFS_PATH={self.repository}", ipfs]
+        if not (self.repository / "config").exists():
             subprocess.run([*command, "init", "--empty-repo"], check=True, capture_output=True)
             for name, port in (("API", self._api), ("Gateway", self._gateway)):
                 value = json.dumps(f"/ip4/127.0.0.1/tcp/{port}")
                 setting = ["config", "--json", f"Addresses.{name}", value]
                 subprocess.run([*command, *setting], check=True, capture_output=True)
-        return Server([*command, "daemon", "--offline"], self.folder / "log")
+        return Server(
+            [*command, "daemon", "--offline"], self.folder / "log", environment=self.environment
+        )
 
 
 def empty(store: KuboStore) -> None:
