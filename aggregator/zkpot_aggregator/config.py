@@ -109,6 +109,18 @@ class DeviceConfig:
 
 
 @dataclass(frozen=True)
+class ProverAccount:
+    """A prover that may use the broker: its public key, and its password for an embedded one."""
+
+    public_key: str
+    password_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(bytes.fromhex(self.public_key)) != 32:
+            raise ValueError("public_key: expected 64 hexadecimal digits")
+
+
+@dataclass(frozen=True)
 class ValidatorConfig:
     """A validator: its account on chain and its public key, both in hexadecimal."""
 
@@ -170,3 +182,4 @@ class AggregatorConfig:
     content: ContentConfig = field(default_factory=ContentConfig)
     cache_dir: Path | None = None
     verify_workers: Annotated[int, Span(1, 64)] = 1
+    provers: tuple[ProverAccount, ...] = ()

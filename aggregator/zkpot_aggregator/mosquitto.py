@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zkpot.ids import DeviceId, device_text
 from zkpot.link import BrokerSettings
-from zkpot_aggregator.content.files import replace_file
+from zkpot.files import replace_file
 from zkpot_aggregator.embedded.access import Account, readable, writable
 
 CONFIGURATION = "mosquitto.conf"
@@ -34,6 +34,7 @@ class BrokerPlan:
 
     aggregator: DeviceId
     devices: Sequence[DeviceId]
+    provers: Sequence[DeviceId] = ()
     names: Sequence[str] = ("localhost", "127.0.0.1")
     port: int = 8883
     bind: str = "0.0.0.0"  # noqa: S104  (devices are elsewhere)
@@ -96,6 +97,7 @@ def access_list(plan: BrokerPlan) -> str:
     accounts = [
         Account(plan.aggregator, "", is_aggregator=True),
         *(Account(device, "") for device in plan.devices),
+        *(Account(prover, "", is_prover=True) for prover in plan.provers),
     ]
     return "\n".join(_lines_of(account) for account in accounts)
 
@@ -111,7 +113,7 @@ def _lines_of(account: Account) -> str:
 
 def certificates_script(plan: BrokerPlan) -> str:
     """Openssl commands that make a CA and one certificate per client; to be run beside it."""
-    clients = [device_text(device) for device in (plan.aggregator, *plan.devices)]
+    clients = [device_text(device) for device in (plan.aggregator, *plan.devices, *plan.provers)]
     names = ",".join(_alternative(plan.names))
     return f"""\
 #!/bin/sh

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError, reason_text
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
-from zkpot.keys import load_key_file
+from zkpot.keys import device_id, load_key_file
 from zkpot.link import BrokerSettings, Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.mqtt import MqttLink
@@ -206,6 +206,14 @@ class AggregatorService:
                     strict=True,
                 )
             ),
+            *(
+                Account(
+                    device_id(bytes.fromhex(prover.public_key)),
+                    _password(prover.password_file),
+                    is_prover=True,
+                )
+                for prover in self._config.provers
+            ),
         ]
         broker = stack.enter_context(EmbeddedBroker(self._layout.broker, accounts))
         return BrokerSettings(
@@ -243,6 +251,8 @@ class AggregatorService:
                 driver.apply(on.CommitmentReceived(payload))
             case "up/submission":
                 driver.apply(on.SubmissionReceived(payload))
+            case "up/decline":
+                driver.apply(on.DeclineReceived(payload))
             case "up/opening":
                 driver.apply(on.OpeningReceived(payload))
             case "up/record":

@@ -35,7 +35,7 @@ from zkpot.statement import (
 from zkpot.task import Task
 from zkpot.wire.codec import Max, decode
 from zkpot.wire.envelope import Opened, open_as
-from zkpot.wire.messages import Commitment, Opening, Submission
+from zkpot.wire.messages import Commitment, Decline, Opening, Submission
 
 MAX_PROOF_BYTES = 16 * 1024 * 1024
 
@@ -129,6 +129,17 @@ def check_submission_message(
     return opened
 
 
+def check_decline_message(
+    terms: RoundTerms, sealed: Collection[DeviceId], envelope: bytes
+) -> Opened[Decline]:
+    """Steps 1 to 4 for a device that says it will not submit."""
+    opened = open_as(Decline, envelope, terms.roster.public_keys)
+    _check_round(terms, opened.message)
+    if opened.signer not in sealed:
+        raise Rejected(Reason.NOT_COMMITTED, device_text(opened.signer))
+    return opened
+
+
 def check_opening_message(
     terms: RoundTerms, accepted: Collection[DeviceId], envelope: bytes
 ) -> Opened[Opening]:
@@ -201,7 +212,7 @@ def check_claims(proof: ProofObject, statement: Statement, system: ProofSystem) 
             raise Rejected(reason, "the proof is about something else")
 
 
-def _check_round(terms: RoundTerms, message: Commitment | Submission | Opening) -> None:
+def _check_round(terms: RoundTerms, message: Commitment | Submission | Opening | Decline) -> None:
     if message.task != terms.task_id:
         raise Rejected(Reason.UNKNOWN_TASK, message.task.hex())
     if message.round != terms.round:

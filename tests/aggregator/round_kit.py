@@ -17,6 +17,7 @@ from zkpot.wire.codec import encode
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import (
     Commitment,
+    Decline,
     Message,
     Opening,
     Receipt,
@@ -102,6 +103,12 @@ def commitment(key: KeyPair, text: str = "first", **changes: Any) -> bytes:
 def submission(key: KeyPair, count: int = 7, text: str = "proof", **changes: Any) -> bytes:
     """A signed submission."""
     message = Submission(TASK_ID, ROUND, PARENT, count, named(f"{text} of {key.id.hex()}"))
+    return sign(replace(message, **changes), key)
+
+
+def decline(key: KeyPair, text: str = "no prover answered", **changes: Any) -> bytes:
+    """A signed decline."""
+    message = Decline(TASK_ID, ROUND, PARENT, Reason.CANNOT_PROVE, text)
     return sign(replace(message, **changes), key)
 
 

@@ -15,6 +15,7 @@ from tests.aggregator.round_kit import (
     TASK_ID,
     Bench,
     commitment,
+    decline,
     make_task,
     make_terms,
     named,
@@ -44,7 +45,11 @@ from zkpot_aggregator.round import states as at
 ANNA, BERT, CARL, DORA = DEVICES
 
 Received = type[
-    on.CommitmentReceived | on.SubmissionReceived | on.OpeningReceived | on.RecordAnswered
+    on.CommitmentReceived
+    | on.SubmissionReceived
+    | on.DeclineReceived
+    | on.OpeningReceived
+    | on.RecordAnswered
 ]
 
 
@@ -236,6 +241,7 @@ def test_a_signature_closes_the_round_and_the_chain_ends_it() -> None:
 MESSAGES: dict[str, tuple[Callable[..., bytes], Received, str]] = {
     "commitment": (commitment, on.CommitmentReceived, "committing"),
     "submission": (submission, on.SubmissionReceived, "proving"),
+    "decline": (decline, on.DeclineReceived, "proving"),
     "opening": (opening, on.OpeningReceived, "aggregating"),
 }
 

@@ -18,6 +18,7 @@ class Account:
     device: DeviceId
     password: str = field(repr=False)
     is_aggregator: bool = False
+    is_prover: bool = False
 
     @property
     def username(self) -> str:
@@ -28,14 +29,18 @@ class Account:
 def writable(account: Account) -> list[str]:
     """Topic filters the account may publish under; a will counts as publishing."""
     own = f"{PREFIX}/device/{account.username}"
+    if account.is_prover:
+        return [f"{PREFIX}/prover/{account.username}/#"]
     if account.is_aggregator:
         every = f"{PREFIX}/device/+"
         return [f"{own}/status", f"{every}/down/#", f"{every}/cmd/#", f"{PREFIX}/task/#"]
-    return [f"{own}/status", f"{own}/capabilities", f"{own}/up/#"]
+    return [f"{own}/status", f"{own}/capabilities", f"{own}/up/#", f"{own}/to/#"]
 
 
 def readable(account: Account) -> list[str]:
     """Topic filters the account may subscribe to, or to a part of."""
+    if account.is_prover:
+        return [f"{PREFIX}/device/+/to/{account.username}/#"]
     if account.is_aggregator:
         every = f"{PREFIX}/device/+"
         return [
@@ -45,7 +50,13 @@ def readable(account: Account) -> list[str]:
             f"{PREFIX}/task/#",
         ]
     own = f"{PREFIX}/device/{account.username}"
-    return [f"{own}/down/#", f"{own}/cmd/#", f"{PREFIX}/task/#"]
+    return [
+        f"{own}/down/#",
+        f"{own}/cmd/#",
+        f"{PREFIX}/task/#",
+        f"{PREFIX}/prover/+/status",
+        f"{PREFIX}/prover/+/to/{account.username}/#",
+    ]
 
 
 def access_list(accounts: Iterable[Account]) -> dict[str, dict[str, Sequence[str]]]:

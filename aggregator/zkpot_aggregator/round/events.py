@@ -68,6 +68,13 @@ class SubmissionChecked:
 
 
 @dataclass(frozen=True)
+class DeclineReceived:
+    """An envelope arrived on a device's decline topic."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True)
 class OpeningReceived:
     """An envelope arrived on a device's opening topic."""
 
@@ -135,6 +142,7 @@ Event: TypeAlias = (
     | Revealed
     | SubmissionReceived
     | SubmissionChecked
+    | DeclineReceived
     | OpeningReceived
     | OpeningChecked
     | Summed

@@ -20,7 +20,13 @@ from zkpot_aggregator.round.entry import Step, enter, resume
 
 Handler: TypeAlias = Callable[[RoundTerms, Any, Any], Step]
 
-_MESSAGES = (on.CommitmentReceived, on.SubmissionReceived, on.OpeningReceived, on.RecordAnswered)
+_MESSAGES = (
+    on.CommitmentReceived,
+    on.SubmissionReceived,
+    on.DeclineReceived,
+    on.OpeningReceived,
+    on.RecordAnswered,
+)
 
 
 def step(terms: RoundTerms, state: at.State, event: on.Event) -> Step:
@@ -60,6 +66,7 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Revealing, on.CannotGoOn): closing.cannot_go_on,
     (at.Proving, on.SubmissionReceived): prove.submission_received,
     (at.Proving, on.SubmissionChecked): prove.submission_checked,
+    (at.Proving, on.DeclineReceived): prove.decline_received,
     (at.Proving, on.DeadlinePassed): prove.prove_deadline,
     (at.Aggregating, on.OpeningReceived): closing.opening_received,
     (at.Aggregating, on.OpeningChecked): closing.opening_checked,

@@ -6,9 +6,10 @@ from zkpot.errors import Failure, Reason, Rejected, reason_text
 from zkpot.record import Verdict
 from zkpot.verify import (
     RoundTerms,
+    check_decline_message,
     check_submission_message,
 )
-from zkpot.wire.envelope import open_as
+from zkpot.wire.envelope import envelope_digest, open_as
 from zkpot.wire.messages import Submission
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
@@ -73,6 +74,29 @@ def submission_checked(terms: RoundTerms, state: at.Proving, event: on.Submissio
         effects = refuse(terms, event.envelope, Rejected(event.reason, event.detail))
     if event.reason is not Reason.OBJECT_UNAVAILABLE:
         state = replace(state, verdicts=(*state.verdicts, verdict))
+    return _judge_if_complete(terms, state, effects)
+
+
+def decline_received(terms: RoundTerms, state: at.Proving, event: on.DeclineReceived) -> Step:
+    """A device that says it cannot prove is not waited for; it counts as silent."""
+    opened = check_decline_message(terms, state.sealed.devices, event.envelope)
+    device, decline = opened.signer, opened.message
+    answer = receipt(terms, device, event.envelope)
+    known = next((v for v in state.verdicts if v.device == device), None)
+    if known == Verdict(device, Reason.NO_SUBMISSION, 0, None):
+        return Step(state, (answer,))
+    if known is not None or any(signed.device == device for signed in state.checking):
+        raise Rejected(Reason.DUPLICATE, "declined after a submission")
+    name = envelope_digest(event.envelope)
+    log = do.LogRejection(device, reason_text(decline.reason), decline.detail, name)
+    verdict = Verdict(device, Reason.NO_SUBMISSION, 0, None)
+    state = replace(state, verdicts=(*state.verdicts, verdict))
+    return _judge_if_complete(terms, state, (log, answer))
+
+
+def _judge_if_complete(
+    terms: RoundTerms, state: at.Proving, effects: tuple[do.Effect, ...]
+) -> Step:
     all_judged = len(state.verdicts) == len(state.sealed.devices)
     if not state.checking and (all_judged or state.closed):
         return _judge(terms, state, *effects)

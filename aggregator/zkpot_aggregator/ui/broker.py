@@ -25,6 +25,7 @@ def run_broker_config(
     plan = BrokerPlan(
         load_key_file(loaded.key_file).id,
         [device_id(bytes.fromhex(device.public_key)) for device in loaded.devices],
+        [device_id(bytes.fromhex(prover.public_key)) for prover in loaded.provers],
         tuple(names),
         port,
         bind,
