@@ -57,7 +57,6 @@ def seeded(seed: int) -> Callable[[int], bytes]:
 
 @pytest.fixture(scope="module")
 def epsilon() -> Epsilon:
-    pytest.importorskip("dp_accounting", reason="the extra dp is not installed")
     return load_accountant()
 
 
