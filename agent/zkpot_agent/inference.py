@@ -20,8 +20,8 @@ from zkpot.task import decode_task
 from zkpot_agent.blocks import BLOCK_PREFIX
 from zkpot_agent.config import JOURNAL_FILE, AgentConfig
 from zkpot_agent.inference_input import Inputs
-from zkpot_agent.model_file import MODEL_FILE
 
+MODEL_FILE = "global-model.cbor"
 TASK_FILE = "task.cbor"
 """The task's manifest, beside the global model."""
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from zkpot.aggregate import decode_global_model
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
+from zkpot.files import WORLD, replace_file
 from zkpot.model import INPUT_MAX, Int64Array, Shape, logits
 from zkpot.proof.system import Progress
 from zkpot_agent.config import AgentConfig
-from zkpot_agent.inference import open_model
-from zkpot_agent.model_file import MODEL_FILE, WORLD, replace_file
+from zkpot_agent.inference import MODEL_FILE, open_model
 
 
 @unique

@@ -10,18 +10,17 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from zkpot.cid import cid_text, split_object
 from zkpot.errors import Rejected
+from zkpot.files import PRIVATE, SHARED, remove_unfinished, replace_file
 from zkpot.proof import child
 from zkpot.proof.system import ProvingFailed
 from zkpot.task import Task, encode_task
 from zkpot_agent.config import AgentConfig
-from zkpot_agent.inference import TASK_FILE
+from zkpot_agent.inference import MODEL_FILE, TASK_FILE
 from zkpot_agent.inference_convert import ModelFormat, convert_global_model, litert_installed
 from zkpot_agent.inference_hook import tell
-from zkpot_agent.model_file import MODEL_FILE, PRIVATE, SHARED, replace_file
 
 FACTS_FILE = "global-model.json"
 TFLITE_FILE = "global-model.tflite"
@@ -51,6 +50,7 @@ class Publisher:
 
     async def _write(self, data: bytes) -> bytes:
         self.config.model_dir.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.config.model_dir)
         self._replace(TASK_FILE, encode_task(self.task))
         self._replace(MODEL_FILE, data)
         files = {MODEL_FILE: data}
@@ -69,9 +69,9 @@ class Publisher:
         self._replace(FACTS_FILE, line)
         return line
 
-    def _replace(self, name: str, data: bytes) -> Path:
+    def _replace(self, name: str, data: bytes) -> None:
         mode = PRIVATE if self.config.export.folder is None else SHARED
-        return replace_file(self.config.model_dir / name, data, mode)
+        replace_file(self.config.model_dir / name, data, mode)
 
     async def _tflite(self, data: bytes) -> bytes | None:
         try:

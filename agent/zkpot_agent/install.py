@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
+from zkpot.files import WORLD, replace_file
 from zkpot_agent.install_manifest import MANIFEST, Manifest, digest, file_digest
-from zkpot_agent.model_file import replace_file
 from zkpot_agent.profile import Profile, load_profile
 from zkpot_agent.profile_unit import DROP_IN, drop_in
 
@@ -71,7 +71,7 @@ class Planned:
 
     path: str
     data: bytes
-    mode: int = 0o644
+    mode: int = WORLD
 
 
 @dataclass

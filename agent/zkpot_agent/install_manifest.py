@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot_agent.model_file import WORLD, replace_file
+from zkpot.files import WORLD, replace_file
 
 MANIFEST = "etc/zkpot/install-manifest.json"
 VERSION = 1

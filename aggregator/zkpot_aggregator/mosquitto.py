@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zkpot.files import replace_file
 from zkpot.ids import DeviceId, device_text
 from zkpot.link import BrokerSettings
-from zkpot.files import replace_file
 from zkpot_aggregator.embedded.access import Account, readable, writable
 
 CONFIGURATION = "mosquitto.conf"

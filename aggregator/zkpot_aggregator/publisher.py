@@ -12,9 +12,9 @@ from typing import Annotated
 from zkpot import merkle
 from zkpot.batch import MAX_POOL, SALT_BYTES, Batch, Sample, make_pool, make_reveal
 from zkpot.errors import ExitCode, Fatal, Rejected
+from zkpot.files import replace_file
 from zkpot.ids import Digest
 from zkpot.wire.codec import Max, decode, encode
-from zkpot_aggregator.content.files import replace_file
 
 MAX_POOL_FILE_BYTES = 1 << 32
 
@@ -46,7 +46,7 @@ def create_pool(path: Path, samples: Batch) -> Publisher:
     pool = tuple(make_pool(samples.inputs, samples.labels, salts))
     if path.exists():
         raise Fatal(ExitCode.STATE, f"{path} exists: a pool is never replaced")
-    replace_file(path, encode(_PoolFile(pool)), mode=0o600)
+    replace_file(path, encode(_PoolFile(pool)))
     return Publisher(pool)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError, reason_text
+from zkpot.files import create_secret_file
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -285,6 +285,4 @@ def _password(path: Path | None, *, create: bool = False) -> str:
 
 def make_password(path: Path) -> None:
     """Writes a fresh random password, mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(16) + "\n")
+    create_secret_file(path, secrets.token_hex(16).encode() + b"\n")

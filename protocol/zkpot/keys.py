@@ -15,6 +15,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
+from zkpot.files import create_secret_file
 from zkpot.ids import DEVICE_ID_BYTES, DeviceId, device_text, digest
 
 _FILE_HEADER = "zkpot-key-1"
@@ -92,20 +93,10 @@ def create_key_file(path: Path) -> KeyPair:
     """Makes a key and writes it to `path`, mode 0600; refuses to replace a file."""
     pair = KeyPair.generate()
     seed = bytes(pair.signing)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_secret_file(path, f"{_FILE_HEADER} {seed.hex()} {_checksum(seed)}\n".encode())
     except FileExistsError as error:
         raise Fatal(ExitCode.KEY, f"{path} exists: a key is never replaced") from error
-    with os.fdopen(handle, "w") as file:
-        file.write(f"{_FILE_HEADER} {seed.hex()} {_checksum(seed)}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
     return pair
 
 

@@ -20,7 +20,7 @@ from zkpot.wire.envelope import open_envelope
 from zkpot.wire.messages import Message, Phase, Receipt
 from zkpot_agent import driver as driver_module
 from zkpot_agent.driver import INCIDENT, Driver
-from zkpot_agent.model_file import MODEL_FILE
+from zkpot_agent.inference import MODEL_FILE
 from zkpot_agent.round import events as on
 from zkpot_agent.round import states as at
 from zkpot_agent.work import RECEIPT, opening_key

@@ -1,6 +1,5 @@
 """The directory of blocks: files that are whole, and garbage that goes."""
 
-import os
 import random
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import pytest
 
 from zkpot.cid import Cid, cid_text, raw_cid, split_object
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
+from zkpot.files import TEMPORARY
 from zkpot_aggregator.content.base import get_object, put_block, put_object
 from zkpot_aggregator.content.directory import DirectoryStore
-from zkpot_aggregator.content.files import TEMPORARY, replace_file
 
 
 def blocks_in(root: Path) -> set[str]:
@@ -150,20 +149,3 @@ def test_a_store_that_cannot_write_may_be_tried_again(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(Transient):
         store.get(cid)
-
-
-class TestReplaceFile:
-    def test_old_content_or_new(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = tmp_path / "file"
-        replace_file(path, b"old", mode=0o600)
-        assert path.stat().st_mode & 0o777 == 0o600
-
-        def full(_: int) -> None:
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", full)
-            with pytest.raises(OSError, match="No space"):
-                replace_file(path, b"new")
-        assert path.read_bytes() == b"old"
-        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -23,12 +23,11 @@ from zkpot.model import predict
 from zkpot.task import encode_task
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig, ExportConfig, HookConfig
-from zkpot_agent.inference import TASK_FILE, infer, open_labels, open_model
+from zkpot_agent.inference import MODEL_FILE, TASK_FILE, infer, open_labels, open_model
 from zkpot_agent.inference_convert import ModelFormat, convert, export_model, try_litert
 from zkpot_agent.inference_hook import tell
 from zkpot_agent.inference_input import Inputs, read_inputs
 from zkpot_agent.inference_publish import FACTS_FILE, TFLITE_FILE, Publisher
-from zkpot_agent.model_file import MODEL_FILE
 
 TASK = make_task(make_samples(), node_cid(b"genesis"))
 MODEL = GlobalModel(initial_model(SPEC, 5).theta_sum * 3, 3)

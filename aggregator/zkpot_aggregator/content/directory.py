@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zkpot.cid import Cid, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
-from zkpot_aggregator.content.files import TEMPORARY, replace_file, sync_directory
+from zkpot.files import TEMPORARY, WORLD, remove_unfinished, replace_file, sync_directory
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class DirectoryStore:
             if path.exists() and path.read_bytes() == block:
                 return
             _make_directory(path.parent)
-            replace_file(path, block)
+            replace_file(path, block, WORLD)
 
     def get(self, cid: Cid) -> bytes:
         """See `ContentStore.get`."""
@@ -56,7 +56,7 @@ class DirectoryStore:
         path = self._pins / cid_text(root)
         with _storing(path):
             _make_directory(self._pins)
-            replace_file(path, b"")
+            replace_file(path, b"", WORLD)
 
     def unpin(self, root: Cid) -> None:
         """See `ContentStore.unpin`."""
@@ -79,8 +79,7 @@ class DirectoryStore:
         kept = set(self._reachable(self.pins(), stop=frozenset()))
         removed = 0
         for folder in _folders(self._blocks):
-            for leftover in folder.glob(f"{TEMPORARY}*"):
-                leftover.unlink()
+            remove_unfinished(folder)
             for cid, path in _entries(folder):
                 if cid not in kept:
                     path.unlink()

@@ -1,12 +1,12 @@
 """Who may connect to the embedded broker, and which topics each may write and read."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from zkpot.files import replace_file
 from zkpot.ids import DeviceId, device_text
 from zkpot.wire.topics import PREFIX
 
@@ -76,11 +76,4 @@ def write_password_file(path: Path, accounts: Iterable[Account]) -> None:
     """
     hasher = Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1)
     lines = [f"{each.username}:{hasher.hash(each.password)}\n" for each in accounts]
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    replace_file(path, "".join(lines).encode())

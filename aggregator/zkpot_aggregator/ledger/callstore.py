@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
+from zkpot.files import replace_file
 from zkpot.ids import Round, TaskId
-from zkpot_aggregator.content.files import replace_file
 from zkpot_aggregator.ledger.calls import (
     Attest,
     Call,
@@ -86,7 +86,7 @@ class CallStore:
         self._tip = tip
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, self._encode(), mode=0o600)
+            replace_file(self._path, self._encode())
 
     def before(self, call: Call) -> tuple[Call, ...]:
         """The task's other calls, in the order in which they took effect."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot_aggregator.content.files import replace_file
+from zkpot.files import WORLD, replace_file
 from zkpot_aggregator.ledger.calls import ADDRESS_BYTES
 from zkpot_aggregator.ledger.evm import Block
 
@@ -73,7 +73,7 @@ class ChainLog:
     def create(cls, path: Path, head: Head, first: Entry) -> None:
         """Writes a chain of one block, all or nothing."""
         line, link = _encode(_head_fields(head), bytes(hashlib.sha256().digest_size))
-        replace_file(path, line + _encode(_entry_fields(first), link)[0])
+        replace_file(path, line + _encode(_entry_fields(first), link)[0], WORLD)
 
     def append(self, entry: Entry) -> None:
         """Returns once the block will survive a power loss.

@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot_aggregator.content.files import replace_file
+from zkpot.files import replace_file
 
 KEY_BYTES = 32
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -14,7 +14,7 @@ _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 def load_or_create_key(path: Path, *, may_create: bool) -> bytes:
     """32 bytes; raises `Fatal` (KEY) for a file that is missing, too open or corrupt."""
     if may_create and not path.exists():
-        replace_file(path, _new_key().hex().encode() + b"\n", mode=0o600)
+        replace_file(path, _new_key().hex().encode() + b"\n")
     return load_key(path)
 
 

@@ -1,0 +1,68 @@
+"""Writes single files so that a power loss leaves the old content or the new.
+
+Modes are exact: the umask does not narrow them. OSError means that nothing has changed.
+"""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+PRIVATE = 0o600
+"""For the owner alone."""
+
+SHARED = 0o640
+"""For the group of the folder too."""
+
+WORLD = 0o644
+"""For everybody."""
+
+TEMPORARY = ".tmp-"
+"""Start of the name of a file that is not finished, see `remove_unfinished`."""
+
+
+def replace_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
+    """Writes `data` beside `path` and moves it there."""
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    try:
+        _write_new(temporary, data, mode)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def create_secret_file(path: Path, data: bytes) -> None:
+    """Writes `data` to a new file that its owner alone may read, in a folder made if need be.
+
+    Raises FileExistsError rather than replace one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_new(path, data, PRIVATE)
+    sync_directory(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes what `replace_file` left in `folder` when it was cut off; nobody may write there."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        leftover.unlink()
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes names created, moved or deleted in `directory` survive a power loss."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
