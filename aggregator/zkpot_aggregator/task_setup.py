@@ -34,6 +34,7 @@ from zkpot_aggregator.content.base import ContentStore, put_object
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.calls import Address, CreateTask
 from zkpot_aggregator.publisher import Publisher, create_pool, load_pool
+from zkpot_aggregator.rules.registry import check_rule
 from zkpot_aggregator.task_data import TaskData
 
 _MANIFEST_KEY = "task/manifest"
@@ -113,7 +114,7 @@ def _manifest(
         for each in config.validators
     )
     try:
-        return Task(
+        task = Task(
             name=config.name,
             model=data.spec,
             batch_size=config.batch_size,
@@ -143,5 +144,7 @@ def _manifest(
             quorum=config.quorum or len(validators) // 2 + bool(validators),
             nonce=nonce,
         )
+        check_rule(task.combination, task.minimum_devices)
     except (Rejected, KeyError) as error:
         raise Fatal(ExitCode.CONFIG, f"task: {error}") from error
+    return task

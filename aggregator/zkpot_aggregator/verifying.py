@@ -15,12 +15,17 @@ from functools import cache
 from multiprocessing import get_context
 from typing import TypeAlias, TypeVar, TypeVarTuple
 
+import numpy as np
+
+from zkpot.aggregate import GlobalModel
+from zkpot.aggregation import Aggregation
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
-from zkpot.model import check_bounds
+from zkpot.model import Int64Array, check_bounds
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening, ProofSystem
 from zkpot.verify import ProofTerms, RoundTerms, verify_commitment, verify_submission
+from zkpot_aggregator.rules.registry import find_rule
 
 _logger = logging.getLogger(__name__)
 
@@ -136,3 +141,14 @@ def sum_openings(
     except Rejected as rejection:
         raise ValueError(f"the sum does not open: {rejection}") from rejection
     return total
+
+
+def apply_rule(
+    aggregation: Aggregation,
+    reference: Int64Array,
+    openings: tuple[ModelOpening, ...],
+    weights: tuple[int, ...],
+) -> GlobalModel:
+    """The new global model by a rule that is no sum; `reference` is the round's own, int64 [P]."""
+    rule = find_rule(aggregation, reference)
+    return rule(np.stack([opening.theta for opening in openings]), weights)

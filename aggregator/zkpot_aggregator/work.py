@@ -236,7 +236,7 @@ class Worker:
         return on.OpeningChecked(envelope, reason, detail)
 
     async def sum(self, terms: RoundTerms, state: at.Summing) -> on.Event:
-        """Adds the accepted models up, and stores the new one with its count on the batch."""
+        """Combines the accepted models, and stores the new one with its count on the batch."""
         sealed = self.sealed(terms, state.sealed.cid)
         accepted = Verdicts(state.verdicts).accepted
         devices = [signed.device for signed in state.openings]
@@ -247,15 +247,23 @@ class Worker:
             )
             for signed in state.openings
         )
-        commitments = tuple(sealed[device].commitment for device in devices)
+        combination = terms.task.combination
         with self._timed(terms.round, "sum"):
-            total = await self.verifier.run(
-                verifying.sum_openings, self.backend, commitments, openings, weights
-            )
-        model = GlobalModel(total.theta, sum(weights))
+            if combination.is_sum:
+                commitments = tuple(sealed[device].commitment for device in devices)
+                total = await self.verifier.run(
+                    verifying.sum_openings, self.backend, commitments, openings, weights
+                )
+                model, blinding = GlobalModel(total.theta, sum(weights)), total.blinding
+            else:
+                reference = self.model(state.start.model).theta
+                model = await self.verifier.run(
+                    verifying.apply_rule, combination, reference, openings, weights
+                )
+                blinding = b""
         batch = self.batch(state.drawn.batch)
         count = count_correct(terms.task.model.shape, model.theta, batch.inputs, batch.labels)
-        return on.Summed(put_object(self.content, model.encode()), total.blinding, count)
+        return on.Summed(put_object(self.content, model.encode()), blinding, count)
 
     def sealed(self, terms: RoundTerms, cid: Cid) -> dict[DeviceId, Commitment]:
         """The sealed commitments of a round."""

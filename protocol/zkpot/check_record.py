@@ -14,7 +14,8 @@ from it. The checks, in order:
  7. misconduct: each accusation carries two conflicting messages signed by the accused;
  8. election: leader and count follow from verdicts and beacon;
  9. sum: the summands are accepted devices with the task's weights, and the new model opens
-    the sum of their commitments;
+    the sum of their commitments, unless the task's rule is no sum: then its parameters are in
+    range, and the rest is the operator's word;
 10. model: the new model's count on the batch has not fallen by more than the margin;
 11. refusals: each is signed by an accepted device.
 
@@ -30,7 +31,7 @@ from zkpot.cid import Cid
 from zkpot.election import rank
 from zkpot.errors import Reason, Rejected, reason_text
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text
-from zkpot.model import Shape, count_correct
+from zkpot.model import Shape, check_bounds, count_correct
 from zkpot.proof.system import ModelOpening, ProofSystem
 from zkpot.record import (
     Misconduct,
@@ -291,6 +292,14 @@ class RecordCheck:
             "the weights are not the task's",
         )
         after = decode_global_model(self._shape, self._get(record.model_after))
+        if not task.combination.is_sum:
+            _require(
+                after.weight <= sum(weights) and not record.sum.blinding,
+                Reason.SUM_MISMATCH,
+                f"{task.aggregation} gives no opening, and no more weight than its models have",
+            )
+            check_bounds(self._shape, after.theta)
+            return after
         _require(after.weight == sum(weights), Reason.SUM_MISMATCH, "another total weight")
         commitments = self._system.commitments
         total = commitments.add([terms.sealed[device].commitment for device in devices], weights)

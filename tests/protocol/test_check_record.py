@@ -393,6 +393,23 @@ def test_9_the_blinding_changed(made: MadeRound) -> None:
         _fails(made, bent, "sum", Reason.SUM_MISMATCH)
 
 
+def test_9_a_rule_that_is_no_sum_is_the_operators_word_within_bounds() -> None:
+    made = make_round(aggregation="plain:median", weighting=Weighting.EQUAL)
+    record = made.record()
+    chosen = [each.device for each in _accepted(made)]
+    thetas = [each.opening.theta for each in made.devices if each.key.id in chosen]
+    median = GlobalModel(np.median(np.stack(thetas), axis=0).astype(np.int64), 1)
+    told = replace(
+        record, sum=replace(record.sum, blinding=b""), model_after=made.put(median.encode())
+    )
+    assert made.check(told).model_after.encode() == median.encode()
+    _fails(made, replace(told, sum=record.sum), "sum", Reason.SUM_MISMATCH)
+    heavy = made.put(GlobalModel(median.theta_sum, len(chosen) + 1).encode())
+    _fails(made, replace(told, model_after=heavy), "sum", Reason.SUM_MISMATCH)
+    far = made.put(GlobalModel(median.theta_sum + 1000, 1).encode())
+    _fails(made, replace(told, model_after=far), "sum", Reason.OUT_OF_RANGE)
+
+
 def test_9_other_weights(made: MadeRound) -> None:
     equal = {each.device: 1 for each in _accepted(made)}
     _fails(made, made.record(weights=equal), "sum", Reason.SUM_MISMATCH)

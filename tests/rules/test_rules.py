@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from tests.rules import flower_vectors
 
 from zkpot.aggregate import GlobalModel, decode_global_model
+from zkpot.aggregation import parse_aggregation
 from zkpot.errors import Reason, Rejected
 from zkpot.model import Int64Array, Shape
 from zkpot_aggregator.rules.base import Rule
@@ -20,7 +21,7 @@ from zkpot_aggregator.rules.krum import Krum, squared_norm
 from zkpot_aggregator.rules.median import Median
 from zkpot_aggregator.rules.multi_krum import MultiKrum
 from zkpot_aggregator.rules.norm_clipping import NormClipping, clip
-from zkpot_aggregator.rules.registry import parse_rule
+from zkpot_aggregator.rules.registry import check_rule, find_rule
 from zkpot_aggregator.rules.trimmed_mean import TrimmedMean
 
 CASES = json.loads(flower_vectors.FILE.read_text())
@@ -52,7 +53,8 @@ def same(one: GlobalModel, other: GlobalModel) -> bool:
 def test_flower_makes_the_same(case: dict[str, list[list[int]] | list[int] | str]) -> None:
     thetas = np.array(case["thetas"], dtype=np.int64)
     weights = [int(weight) for weight in np.array(case["weights"])]
-    rule = parse_rule(str(case["rule"]), np.zeros(thetas.shape[1], np.int64))
+    named = parse_aggregation(f"plain:{case['rule']}")
+    rule = find_rule(named, np.zeros(thetas.shape[1], np.int64))
     found = rule(thetas, weights)
     # Clipped updates are rounded towards zero, one unit at most.
     tolerance = 1.0 if isinstance(rule, NormClipping) else 1e-6
@@ -192,27 +194,25 @@ def test_a_result_is_a_global_model() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "mean",
-        "fedavg:1",
-        "median:",
-        "krum",
-        "krum:-1",
-        "krum:+1",
-        "krum: 1",
-        "krum:01",
-        "multi-krum:1",
-        "multi-krum:1:0",
-        "trimmed-mean:50",
-        "trimmed-mean:0.1",
-        "norm-clipping:0",
-        f"norm-clipping:{2**30}",
-    ],
+    ["multi-krum:1:0", "trimmed-mean:50", "norm-clipping:0"],
 )
-def test_names_that_are_no_rule(text: str) -> None:
+def test_numbers_that_no_rule_can_have(text: str) -> None:
     with pytest.raises(Rejected) as caught:
-        parse_rule(text, ZERO)
+        find_rule(parse_aggregation(f"plain:{text}"), ZERO)
+    assert caught.value.reason is Reason.TASK_INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [("plain:median", 1), ("plain:krum:2", 7), ("plain:multi-krum:1:6", 7), ("secure", 1)],
+)
+def test_a_task_must_have_as_many_devices_as_its_rule_needs(text: str, needed: int) -> None:
+    aggregation = parse_aggregation(text)
+    check_rule(aggregation, needed)
+    if needed == 1:
+        return
+    with pytest.raises(Rejected) as caught:
+        check_rule(aggregation, needed - 1)
     assert caught.value.reason is Reason.TASK_INVALID
 
 

@@ -70,6 +70,7 @@ def audit(
         task = _task(task_id, sources)
         report.proof_system = task.proof_system
         report.assumptions = weak_assumptions(task)
+        report.sums_checked = task.combination.is_sum
         system = sources.load_system(task)
         progress = _Progress(Digest(task_id), task.genesis)
         for number in map(Round, range(1, sources.ledger.task(task_id).last_round + 1)):
@@ -102,8 +103,10 @@ def weak_assumptions(task: Task) -> list[str]:
         found.append("validators: none")
     if task.pool.reuse:
         found.append("batch_unpredictable: false")
-    if not task.aggregation.startswith("secure"):
+    if not task.combination.is_secure:
         found.append("aggregation: the aggregator saw the models")
+    if not task.combination.is_sum:
+        found.append("aggregate: operator-trusted")
     return found
 
 

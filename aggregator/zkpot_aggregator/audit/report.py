@@ -36,10 +36,14 @@ class Fault:
 
 @dataclass
 class AuditReport:
-    """The result of an audit. It is clean if no fault was found."""
+    """The result of an audit. It is clean if no fault was found.
+
+    `sums_checked`: new global models are compared with the commitments.
+    """
 
     task: TaskId
     proof_system: str = ""
+    sums_checked: bool = False
     rounds: list[RoundFinding] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     fault: Fault | None = None

@@ -17,15 +17,20 @@ from zkpot.model import Int64Array
 class Rule(Protocol):
     """Opened models in, global model out."""
 
+    @property
+    def at_least(self) -> int:
+        """How many models it needs."""
+        ...
+
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """`thetas`: int64 [K, P], `weights`: K positive integers; raises `Rejected`.
 
-        Too few models for the rule are OUT_OF_RANGE.
+        Fewer models than `at_least` are OUT_OF_RANGE.
         """
         ...
 
 
-def check_inputs(thetas: Int64Array, weights: Sequence[int], at_least: int = 1) -> None:
+def check_inputs(thetas: Int64Array, weights: Sequence[int], at_least: int) -> None:
     """Raises `Rejected` if there are fewer than `at_least` models; ValueError for misuse."""
     if thetas.ndim != 2 or thetas.dtype != np.int64 or len(weights) != len(thetas):
         raise ValueError(f"thetas {thetas.dtype} {thetas.shape}, {len(weights)} weights")

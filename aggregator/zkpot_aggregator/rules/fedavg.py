@@ -17,7 +17,9 @@ from zkpot_aggregator.rules.base import check_inputs, weighted_sum
 class FedAvg:
     """See `Rule`."""
 
+    at_least = 1
+
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The mean by weight."""
-        check_inputs(thetas, weights)
+        check_inputs(thetas, weights, self.at_least)
         return weighted_sum(thetas, weights)

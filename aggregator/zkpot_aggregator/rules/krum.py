@@ -29,9 +29,14 @@ class Krum:
         if self.liars < 0:
             raise ValueError(f"{self.liars} liars")
 
+    @property
+    def at_least(self) -> int:
+        """2f + 3."""
+        return 2 * self.liars + 3
+
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The chosen model, with weight 1."""
-        check_inputs(thetas, weights, at_least=2 * self.liars + 3)
+        check_inputs(thetas, weights, self.at_least)
         return GlobalModel(thetas[ranking(thetas, self.liars)[0]].copy(), 1)
 
 

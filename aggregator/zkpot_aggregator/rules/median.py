@@ -20,9 +20,11 @@ from zkpot_aggregator.rules.base import check_inputs
 class Median:
     """See `Rule`."""
 
+    at_least = 1
+
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The middle value, or the mean of the two in the middle."""
-        check_inputs(thetas, weights)
+        check_inputs(thetas, weights, self.at_least)
         number = len(thetas)
         low, high = (number - 1) // 2, number // 2
         ordered = np.partition(thetas, (low, high), axis=0)

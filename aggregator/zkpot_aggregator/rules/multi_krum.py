@@ -26,8 +26,13 @@ class MultiKrum:
         if self.liars < 0 or self.keep < 1:
             raise ValueError(f"{self.liars} liars, {self.keep} kept")
 
+    @property
+    def at_least(self) -> int:
+        """As many as Krum needs, and f more than are kept."""
+        return max(2 * self.liars + 3, self.keep + self.liars)
+
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The mean of the `keep` best, by weight."""
-        check_inputs(thetas, weights, max(2 * self.liars + 3, self.keep + self.liars))
+        check_inputs(thetas, weights, self.at_least)
         best = sorted(ranking(thetas, self.liars)[: self.keep])
         return weighted_sum(thetas[best], [weights[index] for index in best])

@@ -27,6 +27,7 @@ class NormClipping:
 
     reference: Int64Array
     bound: int
+    at_least = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.bound <= MAX_BOUND:
@@ -34,7 +35,7 @@ class NormClipping:
 
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The mean of the reference plus each clipped update."""
-        check_inputs(thetas, weights)
+        check_inputs(thetas, weights, self.at_least)
         clipped = [self.reference + clip(theta - self.reference, self.bound) for theta in thetas]
         return weighted_sum(np.stack(clipped), weights)
 

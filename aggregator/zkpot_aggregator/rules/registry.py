@@ -1,9 +1,8 @@
-"""Which rule a task's name means.
+"""Which rule a task's aggregation means: its numbers are the rule's own, in order."""
 
-`fedavg`, `median`, `trimmed-mean:20`, `krum:2`, `multi-krum:2:5`, `norm-clipping:1000`: the
-numbers are the fields of the rule's own class, in order.
-"""
+import numpy as np
 
+from zkpot.aggregation import Aggregation
 from zkpot.errors import Reason, Rejected
 from zkpot.model import Int64Array
 from zkpot_aggregator.rules.base import Rule
@@ -15,34 +14,42 @@ from zkpot_aggregator.rules.norm_clipping import NormClipping
 from zkpot_aggregator.rules.trimmed_mean import TrimmedMean
 
 
-def parse_rule(text: str, reference: Int64Array) -> Rule:
-    """The rule of that name; `reference` is the integer model the round starts from.
+def find_rule(aggregation: Aggregation, reference: Int64Array) -> Rule:
+    """The rule of plain aggregation; `reference` is the integer model the round starts from.
 
-    Raises `Rejected` (TASK_INVALID) for a name or number that is none.
+    Raises `Rejected` (TASK_INVALID) for numbers that the rule cannot have.
     """
-    name, *rest = text.split(":")
     try:
-        numbers = [int(each) for each in rest]
-        if rest != [str(number) for number in numbers]:
-            raise ValueError("a number in an odd form")  # noqa: TRY301 - one place refuses
-        return _rule(name, numbers, reference)
+        return _rule(aggregation, reference)
     except ValueError as error:
-        raise Rejected(Reason.TASK_INVALID, f"no rule {text[:40]!r}: {error}") from error
+        raise Rejected(Reason.TASK_INVALID, f"{aggregation.rule}: {error}") from error
 
 
-def _rule(name: str, numbers: list[int], reference: Int64Array) -> Rule:
-    match name, numbers:
-        case "fedavg", []:
+def _rule(aggregation: Aggregation, reference: Int64Array) -> Rule:
+    match aggregation.rule, aggregation.numbers:
+        case "fedavg", ():
             return FedAvg()
-        case "median", []:
+        case "median", ():
             return Median()
-        case "trimmed-mean", [percent]:
+        case "trimmed-mean", (percent,):
             return TrimmedMean(percent)
-        case "krum", [liars]:
+        case "krum", (liars,):
             return Krum(liars)
-        case "multi-krum", [liars, keep]:
+        case "multi-krum", (liars, keep):
             return MultiKrum(liars, keep)
-        case "norm-clipping", [bound]:
+        case "norm-clipping", (bound,):
             return NormClipping(reference, bound)
         case _:
-            raise ValueError("unknown name, or another number of numbers")
+            raise ValueError("no rule of plain aggregation")
+
+
+def check_rule(aggregation: Aggregation, minimum_devices: int) -> None:
+    """Raises `Rejected` (TASK_INVALID) if a task with so many devices could not apply the rule."""
+    if aggregation.is_secure:
+        return
+    needed = find_rule(aggregation, np.zeros(0, np.int64)).at_least
+    if minimum_devices < needed:
+        raise Rejected(
+            Reason.TASK_INVALID,
+            f"{aggregation.rule} needs {needed} models, minimum_devices is {minimum_devices}",
+        )

@@ -21,6 +21,7 @@ class TrimmedMean:
     """See `Rule`. `percent`: how many of a hundred are cut at either end, below 50."""
 
     percent: int
+    at_least = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.percent < 50:
@@ -28,7 +29,7 @@ class TrimmedMean:
 
     def __call__(self, thetas: Int64Array, weights: Sequence[int]) -> GlobalModel:
         """The mean of what is left."""
-        check_inputs(thetas, weights)
+        check_inputs(thetas, weights, self.at_least)
         number = len(thetas)
         cut = number * self.percent // 100
         ordered = np.sort(thetas, axis=0)[cut : number - cut]

@@ -94,6 +94,8 @@ def print_audit(report: AuditReport, console: Console) -> None:
         console.print(f"  assumes {assumption}", highlight=False)
     fault = report.fault
     if fault is None:
+        if report.sums_checked:
+            console.print("  aggregate: checked against commitments")
         console.print(f"[green]audit ok[/green], {report.checks} checks")
         return
     whose = "" if fault.device is None else f", device {device_text(fault.device)}"
