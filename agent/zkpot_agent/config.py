@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum, unique
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,42 @@ class LimitsConfig:
         """As limits of one child process."""
         memory = None if self.memory_mb is None else self.memory_mb << 20
         return Limits(memory, self.cores, self.nice, wall_seconds)
+
+
+@unique
+class ProveMode(StrEnum):
+    """Where proofs are made; `auto` estimates first."""
+
+    LOCAL = "local"
+    OFFLOAD = "offload"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class ProveConfig:
+    """Where this device proves; without a mode as its profile says, or else on the device.
+
+    `provers` are the public keys, in hexadecimal, of those that may see this device's model;
+    the one with the shortest wait is asked first. One that is silent for `lease_s` loses the
+    job to the next, which then sees the model too.
+    """
+
+    mode: ProveMode | None = None
+    provers: tuple[str, ...] = ()
+    lease_s: Annotated[int, Span(2, 3600)] = 20
+
+    def __post_init__(self) -> None:
+        if not all(_HEX_DIGEST.fullmatch(text) for text in self.provers):
+            raise ValueError("provers: expected 64 hexadecimal digits each")
+        if len(set(self.provers)) < len(self.provers):
+            raise ValueError("provers: one is named twice")
+        if self.mode is ProveMode.OFFLOAD and not self.provers:
+            raise ValueError("provers: is required for mode offload")
+
+    @property
+    def prover_keys(self) -> tuple[bytes, ...]:
+        """The Ed25519 keys of the provers."""
+        return tuple(bytes.fromhex(text) for text in self.provers)
 
 
 @dataclass(frozen=True)
@@ -112,6 +149,7 @@ class AgentConfig:
     profile: str | None = None
     export: ExportConfig = field(default_factory=ExportConfig)
     hook: HookConfig = field(default_factory=HookConfig)
+    prove: ProveConfig = field(default_factory=ProveConfig)
 
     def __post_init__(self) -> None:
         for name, text in (("task", self.task), ("operator_key", self.operator_key)):

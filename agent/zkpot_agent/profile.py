@@ -16,7 +16,7 @@ from typing import Annotated
 from zkpot.config import load_config
 from zkpot.errors import ExitCode, Fatal
 from zkpot.wire.codec import Span
-from zkpot_agent.config import AgentConfig, LimitsConfig
+from zkpot_agent.config import AgentConfig, LimitsConfig, ProveMode
 
 AUTO = "auto"
 
@@ -30,15 +30,6 @@ _MODEL_FILES = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 """The same text twice: the first is hidden from services with ProcSubset=pid."""
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-
-
-@unique
-class ProveMode(StrEnum):
-    """Where proofs are made; `auto` estimates first."""
-
-    LOCAL = "local"
-    OFFLOAD = "offload"
-    AUTO = "auto"
 
 
 @unique
@@ -242,4 +233,9 @@ def bounded(config: AgentConfig, profile: Profile | None) -> AgentConfig:
         nice=max(own.nice, board.nice),
     )
     keepalive_s = max(config.broker.keepalive_s, profile.network.heartbeat_s)
-    return replace(config, limits=limits, broker=replace(config.broker, keepalive_s=keepalive_s))
+    return replace(
+        config,
+        limits=limits,
+        broker=replace(config.broker, keepalive_s=keepalive_s),
+        prove=replace(config.prove, mode=config.prove.mode or profile.proving.mode),
+    )

@@ -26,7 +26,7 @@ from zkpot.opening import decode_opening, encode_opening
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.jobs import Backend
-from zkpot.proof.system import ModelOpening, Progress
+from zkpot.proof.system import ModelOpening, Progress, ProvingFailed
 from zkpot.record import Record, Roster, SealedList, Verdicts, decode_object
 from zkpot.statement import Statement, commitment_digest, submission_context
 from zkpot.task import Task
@@ -40,6 +40,7 @@ from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch
+from zkpot_agent.proving.request import MakeProof, ProofRequest, prove_locally
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.machine import opening_message
@@ -69,7 +70,7 @@ def opening_key(round_number: int) -> str:
 class Worker:
     """One device's tools. `progress` is told what is being done and how far it is.
 
-    Training waits while `holds` says so.
+    Training waits while `holds` says so; `make_proof` decides where proofs are made.
     """
 
     config: AgentConfig
@@ -80,6 +81,7 @@ class Worker:
     objects: Objects
     progress: Progress
     holds: Holds = NO_HOLDS
+    make_proof: MakeProof = prove_locally
 
     async def prepare(self) -> None:
         """Makes or loads the proof system's keys before the first round."""
@@ -140,15 +142,19 @@ class Worker:
             proving.beacon,
         )
         statement = Statement(proving.commitment, batch, context, count)
-        with self._timed(joined.round, "prove"):
-            proof = await child.run(
-                proof_jobs.prove,
-                self.backend,
-                statement,
-                opening,
-                limits=self._limits(self.task.deadlines.prove),
-                progress=self.progress,
-            )
+        request = ProofRequest(
+            joined.round,
+            self.backend,
+            statement,
+            opening,
+            self.config.limits,
+            self.task.deadlines.prove,
+        )
+        try:
+            with self._timed(joined.round, "prove"):
+                proof = await self.make_proof(request, self.progress)
+        except ProvingFailed as failure:
+            return on.Declined(joined.round, str(failure))
         return on.Proved(
             joined.round, count, self.blocks.offer(self.proof_object(statement, proof))
         )

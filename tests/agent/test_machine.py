@@ -11,6 +11,7 @@ from zkpot.ids import Digest, Round
 from zkpot.wire.codec import decode_tagged, encode_tagged
 from zkpot.wire.messages import (
     Commitment,
+    Decline,
     Opening,
     Phase,
     Receipt,
@@ -238,9 +239,22 @@ def test_receipts_are_kept_whenever_they_come(state: at.State, reason: Reason | 
     assert len(found.effects) == (1 if reason is None else 2)
 
 
+def test_a_device_that_cannot_prove_says_so_and_forgets_the_round() -> None:
+    found = machine.step(PROVING, on.Declined(ROUND, "no prover answered" + "y" * 300))
+    assert found.state == at.Idle(ROUND)
+    forget, incident, sent = found.effects
+    assert forget == do.Forget(ROUND)
+    assert isinstance(incident, do.LogIncident)
+    assert isinstance(sent, do.Send)
+    assert isinstance(sent.message, Decline)
+    assert (sent.kind, sent.message.reason) == (Kind.DECLINE, Reason.CANNOT_PROVE)
+    assert len(sent.message.detail) == 200
+
+
 LATE: tuple[on.Event, ...] = (
     on.Trained(Round(1), b"other", None),
     on.Proved(Round(1), 9, cid("other")),
+    on.Declined(Round(1), "late"),
     on.OpeningSealed(Round(1), cid("other")),
     on.GaveUp(Round(9), "late"),
     on.RecordProposed(Round(1), cid("other")),
@@ -257,6 +271,7 @@ def test_results_of_another_round_change_nothing(state: at.State, event: on.Even
 OUT_OF_PLACE: tuple[on.Event, ...] = (
     on.Trained(ROUND, b"other", None),
     on.Proved(ROUND, 9, cid("other")),
+    on.Declined(ROUND, "no way"),
     on.OpeningSealed(ROUND, cid("other")),
     on.RecordProposed(ROUND, cid("other")),
     on.RecordChecked(ROUND, cid("other"), None, ""),
@@ -264,6 +279,7 @@ OUT_OF_PLACE: tuple[on.Event, ...] = (
 _PLACE: dict[type, type] = {
     on.Trained: at.Training,
     on.Proved: at.Proving,
+    on.Declined: at.Proving,
     on.OpeningSealed: at.Opening,
     on.RecordProposed: at.Opened,
     on.RecordChecked: at.Opened,

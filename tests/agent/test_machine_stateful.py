@@ -131,8 +131,10 @@ class Device(RuleBasedStateMachine):
     @precondition(lambda self: self.work is not None)
     @rule()
     def work_fails(self) -> None:
-        self.work = None
-        self._apply(on.GaveUp(machine.round_of(self.state), "failed"))
+        done, self.work = self.work, None
+        number = machine.round_of(self.state)
+        gave_up = on.Declined if isinstance(done, do.Prove) else on.GaveUp
+        self._apply(gave_up(number, "failed"))
 
     @rule(number=ROUNDS)
     def late_results(self, number: int) -> None:
@@ -140,6 +142,7 @@ class Device(RuleBasedStateMachine):
             self._apply(on.Trained(Round(number), b"late", None))
             self._apply(on.Proved(Round(number), 1, cid("late")))
             self._apply(on.OpeningSealed(Round(number), cid("late")))
+            self._apply(on.Declined(Round(number), "late"))
             self._apply(on.GaveUp(Round(number), "late"))
 
     @precondition(lambda self: self.past)

@@ -8,14 +8,13 @@ import pytest
 from zkpot.config import parse_config
 from zkpot.errors import ExitCode, Fatal
 from zkpot.link import BrokerSettings
-from zkpot_agent.config import AgentConfig, DataConfig, LimitsConfig
+from zkpot_agent.config import AgentConfig, DataConfig, LimitsConfig, ProveMode
 from zkpot_agent.profile import (
     AGENT_MEMORY_MB,
     PROFILES,
     MeteredMode,
     Network,
     Profile,
-    ProveMode,
     Schedule,
     bounded,
     detect,

@@ -8,6 +8,7 @@ from zkpot.ids import Round
 from zkpot.wire.messages import (
     Announcement,
     Commitment,
+    Decline,
     Opening,
     Receipt,
     RecordRefusal,
@@ -23,7 +24,7 @@ class Send:
     """Send a signed message to the aggregator."""
 
     kind: Kind
-    message: Commitment | Submission | Opening | RecordSignature | RecordRefusal
+    message: Commitment | Submission | Decline | Opening | RecordSignature | RecordRefusal
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What can happen to a device during a round."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from zkpot.cid import Cid
 from zkpot.errors import Reason
 from zkpot.ids import Round
+from zkpot.secure.exchange import Advertisement, FromMember, ToMember
+from zkpot.secure.groups import Group
 from zkpot.wire.messages import Announcement, Receipt
 
 
@@ -35,11 +37,53 @@ class Proved:
 
 
 @dataclass(frozen=True)
+class Declined:
+    """No way was found to a proof in time; the aggregator is told why."""
+
+    round: Round
+    why: str
+
+
+@dataclass(frozen=True)
 class OpeningSealed:
     """The sealed opening is in the journal."""
 
     round: Round
     sealed: Cid
+
+
+@dataclass(frozen=True)
+class Advertised:
+    """Our group is known and our keys in it are made; `member` is what must stay secret."""
+
+    round: Round
+    group: Group
+    advertisement: Advertisement
+    member: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The aggregator's next message to us as a member of a group."""
+
+    message: ToMember
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Our next answer is made; `member` is what must be on disk before it leaves."""
+
+    round: Round
+    answer: FromMember
+    member: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The aggregator's last message to us as a member is not to be answered, and why."""
+
+    round: Round
+    why: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +123,12 @@ Event: TypeAlias = (
     Announced
     | Trained
     | Proved
+    | Declined
     | OpeningSealed
+    | Advertised
+    | Told
+    | Answered
+    | Refused
     | GaveUp
     | RecordProposed
     | RecordChecked

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from zkpot.errors import reason_text
+from zkpot.errors import Reason, reason_text
 from zkpot.ids import Round
 from zkpot.wire.messages import (
     Announcement,
     Commitment,
+    Decline,
     Opening,
     Phase,
     RecordRefusal,
@@ -165,6 +166,18 @@ def _proved(state: at.Proving, event: on.Proved) -> Step:
     return Step(submitted, (_send_submission(submitted),))
 
 
+def _declined(state: at.Proving, event: on.Declined) -> Step:
+    joined = state.joined
+    if event.round != joined.round:
+        return Step(state)
+    decline = Decline(
+        joined.task, joined.round, joined.parent, Reason.CANNOT_PROVE, event.why[:200]
+    )
+    incident = do.LogIncident(event.round, f"declined to prove: {event.why}"[:200])
+    effects = (do.Forget(event.round), incident, do.Send(Kind.DECLINE, decline))
+    return Step(at.Idle(event.round), effects)
+
+
 def _opening_sealed(state: at.Opening, event: on.OpeningSealed) -> Step:
     if event.round != round_of(state):
         return Step(state)
@@ -266,6 +279,7 @@ _TABLE: dict[tuple[type, type], Handler] = {
     **{(state, on.GaveUp): _gave_up for state in _STATES if state is not at.Idle},
     (at.Training, on.Trained): _trained,
     (at.Proving, on.Proved): _proved,
+    (at.Proving, on.Declined): _declined,
     (at.Opening, on.OpeningSealed): _opening_sealed,
     (at.Opened, on.RecordProposed): _record_proposed,
     (at.Opened, on.RecordChecked): _record_checked,

@@ -1,0 +1,1 @@
+"""Where a device's proofs are made: here, or at a prover its owner trusts."""
