@@ -28,7 +28,7 @@ from zkpot.keys import KeyPair
 from zkpot.model import Shape
 from zkpot.proof.sumcheck import SumcheckSystem
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import FromMember, MaskedInput, ToMember
+from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_masked_vector
 from zkpot.secure.groups import Group, draw_groups
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.member import Own, advertise, answer
@@ -138,7 +138,8 @@ class GroupBench:
         self._session = Session(self.group, self.lengths)
         self._states: dict[DeviceId, MemberState] = {}
         self._answers: dict[DeviceId, FromMember] = {}
-        self._inputs: dict[DeviceId, MaskedInput] = {}
+        self._vectors: dict[DeviceId, bytes] = {}
+        self._inputs: dict[DeviceId, MaskedVector] = {}
         self._seconds: dict[str, list[float]] = {step: [] for step in STEPS}
         self._up = dict.fromkeys(self.group.devices, 0)
         self._down = dict.fromkeys(self.group.devices, 0)
@@ -154,7 +155,7 @@ class GroupBench:
         """The same group at the same point, to go on from in another way."""
         other = object.__new__(GroupBench)
         other.__dict__.update(self.__dict__)
-        for name in ("_states", "_answers", "_inputs", "_up", "_down"):
+        for name in ("_states", "_answers", "_vectors", "_inputs", "_up", "_down"):
             setattr(other, name, dict(getattr(self, name)))
         other._seconds = {step: list(values) for step, values in self._seconds.items()}
         return other
@@ -162,7 +163,7 @@ class GroupBench:
     def finish(self, silent: tuple[DeviceId, ...]) -> dict[str, Any]:
         """Runs to the sum without those who are silent, and checks it."""
         for device in silent:
-            del self._answers[device]
+            del self._answers[device], self._vectors[device]
         self._advance("confirm")
         self._advance("release")
         self._advance("")
@@ -188,8 +189,10 @@ class GroupBench:
             self._up[device] += len(data)
             arrived = decode(type(message), data, limit=_LIMIT)
             self._session = take(self._session, device, arrived, self._public)
-            if isinstance(arrived, MaskedInput):
-                self._inputs[device] = arrived
+            if device in self._vectors:
+                vector = self._vectors.pop(device)
+                self._up[device] += len(vector)
+                self._inputs[device] = decode_masked_vector(vector)
         if self._session.step is not Step.DONE:
             self._session, told = close(self._session)
         self._collect += time.perf_counter() - start
@@ -201,7 +204,9 @@ class GroupBench:
             spent, found = _timed(
                 partial(answer, self._states[device], arrived_there, self._owns[device])
             )
-            self._states[device], self._answers[device] = found
+            self._states[device], self._answers[device] = found.state, found.message
+            if found.vector is not None:
+                self._vectors[device] = found.vector
             self._seconds[step].append(spent)
 
 

@@ -17,6 +17,7 @@ from zkpot.wire.codec import Max, Span, decode, encode
 
 MAX_TOTAL_WEIGHT = 1 << 24
 MAX_MODEL_BYTES = 64 * 1024 * 1024
+MAX_BLINDING_BYTES = 128 * 1024
 
 SUM_LIMIT = 1 << 31
 """Sums stay below 2^31 in magnitude, so that sums modulo 2^32 are exact."""

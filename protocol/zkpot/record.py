@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Annotated, TypeVar
 
 from zkpot import merkle
+from zkpot.aggregate import MAX_BLINDING_BYTES
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, digest
@@ -21,7 +22,6 @@ from zkpot.wire.envelope import MAX_MESSAGE_BYTES, envelope_digest, open_as
 from zkpot.wire.messages import Commitment
 
 MAX_OBJECT_BYTES = 64 * 1024 * 1024
-MAX_BLINDING_BYTES = 128 * 1024
 
 EnvelopeBytes = Annotated[bytes, Max(MAX_MESSAGE_BYTES)]
 

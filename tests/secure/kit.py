@@ -11,11 +11,11 @@ from zkpot.keys import KeyPair
 from zkpot.model import Int64Array, Shape
 from zkpot.proof.sumcheck import SumcheckCommitments, SumcheckSystem
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import FromMember, MaskedInput, ToMember
+from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_masked_vector
 from zkpot.secure.groups import Group, Member, draw_groups
 from zkpot.secure.mask import RISTRETTO255_ORDER, SCALAR_BYTES, Lengths
 from zkpot.secure.member import Own, advertise, answer
-from zkpot.secure.session import Session, Step, close, take
+from zkpot.secure.session import Session, Step, check_lengths, close, take
 from zkpot.secure.states import MemberState, decode_state, encode_state
 from zkpot.secure.sums import GroupSum
 from zkpot.secure.unmask import unmask
@@ -65,7 +65,8 @@ class World:
     owns: Mapping[DeviceId, Own]
     states: Mapping[DeviceId, MemberState]
     answers: Mapping[DeviceId, FromMember]
-    inputs: Mapping[DeviceId, MaskedInput] = field(default_factory=dict)
+    vectors: Mapping[DeviceId, bytes] = field(default_factory=dict)
+    inputs: Mapping[DeviceId, MaskedVector] = field(default_factory=dict)
     told: Mapping[DeviceId, ToMember] = field(default_factory=dict)
 
     @property
@@ -98,15 +99,19 @@ def advance(world: World, absent: Collection[DeviceId] = ()) -> World:
         if device in absent:
             continue
         arrived = over_the_wire(message)
+        if device in world.vectors:
+            inputs[device] = decode_masked_vector(world.vectors[device])
+            check_lengths(session.lengths, inputs[device])
         session = take(session, device, arrived, world.public_keys)
-        if isinstance(arrived, MaskedInput):
-            inputs[device] = arrived
     session, outgoing = close(session)
-    states, answers = dict(world.states), {}
+    states, answers, vectors = dict(world.states), {}, {}
     for device, told in outgoing.items():
         state = decode_state(encode_state(states[device]))
-        states[device], answers[device] = answer(state, over_the_wire(told), world.owns[device])
-    return World(session, world.owns, states, answers, inputs, outgoing)
+        found = answer(state, over_the_wire(told), world.owns[device])
+        states[device], answers[device] = found.state, found.message
+        if found.vector is not None:
+            vectors[device] = found.vector
+    return World(session, world.owns, states, answers, vectors, inputs, outgoing)
 
 
 def advance_to(world: World, step: Step) -> World:

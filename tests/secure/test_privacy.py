@@ -50,8 +50,9 @@ def inputs_of(world: World, delivered: dict[DeviceId, Delivery], expander: Any) 
     for device, state in world.states.items():
         assert isinstance(state, Dealt)
         opening = world.owns[device].opening
-        _, masked = mask_input(state, delivered[device], opening, expander)
-        found.append(encode(masked))
+        vector = mask_input(state, delivered[device], opening, expander).vector
+        assert vector is not None
+        found.append(vector)
     return found
 
 
@@ -116,10 +117,10 @@ def test_a_masked_input_is_not_its_model() -> None:
 
 def seen_by_the_aggregator(world: World) -> bytes:
     """Every byte it is sent or sends until the end."""
-    parts = [encode(message) for message in world.answers.values()]
+    parts = [*map(encode, world.answers.values()), *world.vectors.values()]
     while world.session.step is not Step.DONE:
         world = advance(world)
-        parts += [encode(message) for message in world.answers.values()]
+        parts += [*map(encode, world.answers.values()), *world.vectors.values()]
         parts += [encode(message) for message in world.told.values()]
     return b"".join([*parts, encode(world.session)])
 

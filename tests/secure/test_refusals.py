@@ -38,10 +38,11 @@ from zkpot.secure.exchange import (
     ShareKind,
     Survivors,
     ToMember,
+    decode_masked_vector,
 )
 from zkpot.secure.keys import MaskKeys, survivors_statement
 from zkpot.secure.member import advertise, answer
-from zkpot.secure.session import Step, close, take
+from zkpot.secure.session import Step, check_lengths, close, take
 from zkpot.secure.states import Masked, encode_state
 
 OTHER = digest("another")
@@ -181,9 +182,9 @@ def test_a_share_of_another_group_dealer_or_recipient_does_not_open() -> None:
     for other, place in ((yours, 2), (elsewhere, 2), (mine, 3)):
         shares = list(mine.shares)
         shares[2] = replace(shares[2], sealed=other.shares[place].sealed)
-        state, _ = answer(
+        state = answer(
             before.states[first], replace(mine, shares=tuple(shares)), before.owns[first]
-        )
+        ).state
         held = [each.dealer for each in cast("Masked", state).held]
         assert third not in held
         assert len(held) == 5
@@ -355,12 +356,15 @@ def test_answers_that_do_not_fit() -> None:
     server_refuses(shares, first, replace(dealing, shares=dealing.shares[1:]), Reason.MALFORMED)
     inputs = advance(shares, [second])
     masked = cast("MaskedInput", inputs.answers[first])
+    server_refuses(inputs, first, replace(masked, delivery=OTHER), Reason.MALFORMED)
+    lengths, vector = inputs.session.lengths, decode_masked_vector(inputs.vectors[first])
+    check_lengths(lengths, vector)
     for bent in (
-        replace(masked, delivery=OTHER),
-        replace(masked, theta=masked.theta[:-4]),
-        replace(masked, blinding=masked.blinding + bytes(32)),
+        replace(vector, theta=vector.theta[:-4]),
+        replace(vector, blinding=vector.blinding + bytes(32)),
     ):
-        server_refuses(inputs, first, bent, Reason.MALFORMED)
+        with pytest.raises(Rejected):
+            check_lengths(lengths, bent)
     server_refuses(inputs, first, replace(masked, group=dealing.seed), Reason.STALE_ROUND)
     server_refuses(inputs, second, masked, Reason.NOT_IN_ROSTER)
     confirmations = advance(inputs)

@@ -15,7 +15,15 @@ from tests.secure.kit import real_openings as openings
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId
-from zkpot.secure.exchange import FromMember, MaskedInput, Release, ShareKind, Survivors, ToMember
+from zkpot.secure.exchange import (
+    FromMember,
+    MaskedVector,
+    Release,
+    ShareKind,
+    Survivors,
+    ToMember,
+    decode_masked_vector,
+)
 from zkpot.secure.member import answer
 from zkpot.secure.session import Session, Step, close, take
 from zkpot.secure.states import MemberState, decode_state, encode_state
@@ -38,7 +46,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.answers: dict[DeviceId, FromMember] = dict(world.answers)
         self.sent: list[tuple[DeviceId, FromMember]] = []
         self.mail: dict[DeviceId, ToMember] = {}
-        self.inputs: dict[DeviceId, MaskedInput] = {}
+        self.inputs: dict[DeviceId, MaskedVector] = {}
         self.public_keys = {device: own.key.public_key for device, own in OWNS.items()}
         self.failed = False
 
@@ -54,9 +62,6 @@ class GroupMachine(RuleBasedStateMachine):
         except Rejected as rejection:
             if rejection.reason not in {Reason.OUT_OF_PHASE, Reason.NOT_IN_ROSTER}:
                 raise
-            return
-        if isinstance(message, MaskedInput):
-            self.inputs[device] = message
 
     @rule(data=st.data())
     def answer_arrives_again(self, data: st.DataObject) -> None:
@@ -73,12 +78,14 @@ class GroupMachine(RuleBasedStateMachine):
         if message is None:
             return
         try:
-            state, reply = answer(self.states[device], over_the_wire(message), OWNS[device])
+            found = answer(self.states[device], over_the_wire(message), OWNS[device])
         except Rejected as rejection:
             if rejection.reason is not Reason.DUPLICATE:
                 raise
             return
-        self.states[device], self.answers[device] = state, reply
+        self.states[device], self.answers[device] = found.state, found.message
+        if found.vector is not None:
+            self.inputs[device] = decode_masked_vector(found.vector)
 
     @rule(index=PICK)
     def member_is_killed(self, index: int) -> None:
@@ -172,6 +179,6 @@ def test_a_member_killed_before_its_state_was_written_answers_as_if_asked_first(
     after = advance(world)
     device = GROUP.devices[0]
     # Masking, confirming and releasing are functions: done again they give the same bytes.
-    state, again = answer(before[device], after.told[device], OWNS[device])
-    assert encode(again) == encode(after.answers[device])
-    assert encode_state(state) == encode_state(after.states[device])
+    again = answer(before[device], after.told[device], OWNS[device])
+    assert encode(again.message) == encode(after.answers[device])
+    assert encode_state(again.state) == encode_state(after.states[device])

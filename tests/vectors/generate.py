@@ -16,11 +16,32 @@ from tests.protocol.rounds import BEACON, OPERATOR, PARENT, ROUND, MadeRound, ke
 
 from zkpot.cid import BLOCK_BYTES, Cid, cid_text, node_cid, raw_cid, split_object
 from zkpot.errors import Reason
-from zkpot.ids import Digest, Round, device_text
+from zkpot.ids import Digest, Round, device_text, digest
 from zkpot.keys import KeyPair
 from zkpot.offload import make_job
 from zkpot.opening import encode_opening
 from zkpot.record import Misconduct, SignedRecord, Verdicts
+from zkpot.secure.exchange import (
+    SEALED_BYTES,
+    Confirmation,
+    Confirmations,
+    Dealing,
+    DealtShares,
+    DeliveredShares,
+    Delivery,
+    KeyList,
+    MaskedInput,
+    MaskedVector,
+    Release,
+    ReleasedShare,
+    ShareKind,
+    Survivors,
+    dealers_digest,
+)
+from zkpot.secure.groups import draw_groups
+from zkpot.secure.keys import MaskKeys, survivors_statement
+from zkpot.secure.shares import seed_digest, share_digest
+from zkpot.secure.sums import GroupSum, encode_group_sum
 from zkpot.statement import Statement
 from zkpot.task import encode_task
 from zkpot.wire.codec import decode, encode
@@ -32,6 +53,8 @@ from zkpot.wire.messages import (
     Capabilities,
     Commitment,
     Decline,
+    Endorsement,
+    FaultReport,
     JobOffer,
     JobState,
     JobStatus,
@@ -52,6 +75,7 @@ from zkpot.wire.messages import (
 FOLDER = Path(__file__).parent
 DEVICE = key(0)
 PROVER = KeyPair.from_seed(bytes([200]) * 32)
+VALIDATOR = KeyPair.from_seed(bytes([201]) * 32)
 
 
 @dataclass(frozen=True)
@@ -125,6 +149,50 @@ def messages(world: World) -> Iterator[tuple[Message, KeyPair]]:
     yield JobWithdrawal(PROVER.id, job), DEVICE
     proof = split_object(b"a proof")[0]
     yield JobStatus(DEVICE.id, job, JobState.DONE, 2, 1000, proof), PROVER
+    yield from _secure_messages(made)
+    announced = digest("announcement", b"")
+    yield Endorsement(task, ROUND, Phase.PROVE, announced), VALIDATOR
+    report = FaultReport(
+        task,
+        ROUND,
+        PARENT,
+        "sum",
+        Reason.SUM_MISMATCH,
+        "the sum does not open",
+        DEVICE.id,
+        (raw_cid(b"evidence"),),
+    )
+    yield report, VALIDATOR
+
+
+def _secure_messages(made: MadeRound) -> Iterator[tuple[Message, KeyPair]]:
+    """The steps of one group, with made-up keys and shares."""
+    weights = {device.key.id: 1 for device in made.devices}
+    group = draw_groups(made.task_id, ROUND, BEACON, list(weights), weights, minimum=2)[0]
+    own, name = DEVICE.id, group.digest
+    keys = MaskKeys(bytes([1]) * 32, bytes([2]) * 32).advertise(group, DEVICE)
+    yield keys, DEVICE
+    yield KeyList(name, (keys,)), OPERATOR
+    sealed, share = bytes([3]) * SEALED_BYTES, bytes([4]) * 32
+    dealt = (
+        DealtShares(
+            own, sealed, *(share_digest(group, kind, own, own, share) for kind in ShareKind)
+        ),
+    )
+    yield Dealing(name, seed_digest(group, own, bytes([5]) * 32), dealt), DEVICE
+    yield Delivery(name, (DeliveredShares(own, sealed),)), OPERATOR
+    vector = split_object(_masked_vector())[0]
+    yield MaskedInput(name, dealers_digest(name, (own,)), vector), DEVICE
+    yield Survivors(name, (own,)), OPERATOR
+    signature = DEVICE.sign(survivors_statement(group, (own,)))
+    confirmation = Confirmation(name, own, signature)
+    yield confirmation, DEVICE
+    yield Confirmations(name, (confirmation,)), OPERATOR
+    yield Release(name, (ReleasedShare(own, ShareKind.SEED, share),)), DEVICE
+
+
+def _masked_vector() -> bytes:
+    return encode(MaskedVector(bytes(range(104)), bytes(range(64))))
 
 
 def objects(world: World) -> Iterator[tuple[str, bytes]]:
@@ -154,6 +222,10 @@ def objects(world: World) -> Iterator[tuple[str, bytes]]:
         device.opening,
     )
     yield "proof-job", encode(job)
+    yield "masked-vector", _masked_vector()
+    total, model = made.sum_of({device.key.id: 1 for device in made.devices})
+    members = tuple(summand.device for summand in total.summands)
+    yield "group-sum", encode_group_sum(GroupSum(0, members, model.theta_sum, total.blinding))
     signature = RecordSignature(made.task_id, ROUND, world.record)
     leader = next(device.key for device in made.devices if device.key.id == record.leader)
     signed = SignedRecord(world.record, sign(signature, leader), sign(signature, OPERATOR))
@@ -268,7 +340,7 @@ def files(world: World) -> Iterator[tuple[str, dict[str, object]]]:
             f"messages/{name}.json",
             {
                 "type": kind,
-                "rule": name,
+                "rule": name.removeprefix("secure-"),
                 "public_key": signer.public_key.hex(),
                 "signer": device_text(signer.id),
                 "payload": encode(message).hex(),

@@ -25,6 +25,8 @@ from zkpot.ids import device_from_text
 from zkpot.offload import ProofJob
 from zkpot.opening import decode_opening
 from zkpot.record import Record, Roster, SealedList, SignedRecord, Verdicts
+from zkpot.secure.exchange import MaskedVector, ShareKind
+from zkpot.secure.sums import GroupSumObject
 from zkpot.task import Task
 from zkpot.verify import ProofObject, verify_commitment
 from zkpot.wire.codec import decode, encode, without_none
@@ -47,6 +49,8 @@ RULE_TO_OBJECT: dict[str, type] = {
     "proof-object": ProofObject,
     "global-model": GlobalModelObject,
     "proof-job": ProofJob,
+    "masked-vector": MaskedVector,
+    "group-sum": GroupSumObject,
 }
 
 
@@ -163,7 +167,7 @@ def _rule_fields(rule: str) -> list[tuple[int, str, bool]]:
 
 
 def _rule_of(wire_type: type) -> str:
-    special: dict[type, str] = {GlobalModelObject: "global-model"}
+    special: dict[type, str] = {GlobalModelObject: "global-model", GroupSumObject: "group-sum"}
     return special.get(wire_type, re.sub(r"(?<!^)(?=[A-Z])", "-", wire_type.__name__).lower())
 
 
@@ -222,6 +226,9 @@ def test_the_cddl_has_the_codes_of_the_code() -> None:
     (line,) = re.findall(r"^job-state = &\((.*)\)$", CDDL, re.MULTILINE)
     states = {name: int(number) for name, number in re.findall(r"(\w+): (\d+)", line)}
     assert states == {state.name.lower(): int(state) for state in JobState}
+    (line,) = re.findall(r"^share-kind = &\((.*)\)$", CDDL, re.MULTILINE)
+    kinds = {name: int(number) for name, number in re.findall(r"([\w-]+): (\d+)", line)}
+    assert kinds == {kind.name.lower().replace("_", "-"): int(kind) for kind in ShareKind}
 
 
 # --- the document ---------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from zkpot.ids import DEVICE_ID_BYTES, DIGEST_BYTES, Beacon, DeviceId, Digest, T
 from zkpot.model import MAX_LAYERS, MAX_VALUE_BITS, ModelSpec, Shape
 from zkpot.offload import ProofJob
 from zkpot.record import Record, Roster, RosterEntry, SealedList, SignedRecord, Verdicts
+from zkpot.secure.exchange import MaskedVector
+from zkpot.secure.sums import GroupSumObject
 from zkpot.task import Gate, Pool, Task, Validator, Weighting
 from zkpot.verify import ProofObject
 from zkpot.wire.codec import MAX_INT, MAX_TEXT, Exactly, Max, Span, without_none
@@ -35,6 +37,8 @@ OBJECTS: tuple[type, ...] = (
     ProofObject,
     GlobalModelObject,
     ProofJob,
+    MaskedVector,
+    GroupSumObject,
 )
 """What is encoded besides messages: the envelope, and the objects that CIDs name."""
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Annotated, TypeAlias
 
+from zkpot.aggregate import MAX_BLINDING_BYTES, MAX_MODEL_BYTES
+from zkpot.aggregation import MAX_GROUP
+from zkpot.cid import MAX_OBJECT_BYTES, Cid
 from zkpot.ids import DeviceId, Digest, digest
 from zkpot.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
-from zkpot.record import MAX_BLINDING_BYTES
-from zkpot.secure.groups import MAX_GROUP
-from zkpot.wire.codec import Exactly, Max, encode
+from zkpot.wire.codec import Exactly, Max, decode, encode
 
-MAX_THETA_BYTES = 64 * 1024 * 1024
 SHARE_BYTES = 32
 SEALED_BYTES = 24 + 2 * SHARE_BYTES + 16
 """Nonce, one share of either kind, authenticator."""
@@ -67,16 +67,23 @@ class Dealing:
 
 
 @dataclass(frozen=True, repr=False)
+class MaskedVector:
+    """theta mod 2^32 (little-endian words) and the blinding scalars, masked: an object."""
+
+    theta: Annotated[bytes, Max(MAX_MODEL_BYTES)]
+    blinding: Annotated[bytes, Max(MAX_BLINDING_BYTES)]
+
+
+@dataclass(frozen=True)
 class MaskedInput:
-    """theta mod 2^32 (little-endian words) and the blinding scalars, masked.
+    """Names the one masked vector of a member.
 
     `delivery` is the digest of the delivery that says whose masks are in it.
     """
 
     group: Digest
     delivery: Digest
-    theta: Annotated[bytes, Max(MAX_THETA_BYTES)]
-    blinding: Annotated[bytes, Max(MAX_BLINDING_BYTES)]
+    vector: Cid
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,11 @@ class Confirmations:
 
 FromMember: TypeAlias = Advertisement | Dealing | MaskedInput | Confirmation | Release
 ToMember: TypeAlias = KeyList | Delivery | Survivors | Confirmations
+
+
+def decode_masked_vector(data: bytes) -> MaskedVector:
+    """Reads a masked vector's object; raises `Rejected` for anything else."""
+    return decode(MaskedVector, data, limit=MAX_OBJECT_BYTES)
 
 
 def message_digest(message: FromMember | ToMember) -> Digest:

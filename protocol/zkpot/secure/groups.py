@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
-from zkpot.aggregation import MAX_GROUP_SIZE
+from zkpot.aggregation import MAX_GROUP, MAX_GROUP_SIZE
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text, digest
 from zkpot.task import MAX_DEVICES
@@ -21,9 +21,6 @@ GROUP_SIZE = 32
 
 MINIMUM_GROUP = 5
 """Members below which a sum would say too much about each of them, by default."""
-
-MAX_GROUP = 2 * MAX_GROUP_SIZE
-"""A group that others have joined; Shamir indices are single bytes."""
 
 MAX_WEIGHT = 10_000
 """Weights are 1 or a proven count, which no batch exceeds."""

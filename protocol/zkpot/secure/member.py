@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from zkpot.cid import split_object
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, device_text
 from zkpot.keys import KeyPair, verify_signature
@@ -35,6 +36,7 @@ from zkpot.secure.exchange import (
     FromMember,
     KeyList,
     MaskedInput,
+    MaskedVector,
     Release,
     ReleasedShare,
     ShareKind,
@@ -72,6 +74,7 @@ from zkpot.secure.states import (
     Seat,
     check_unseated,
 )
+from zkpot.wire.codec import encode
 
 ORDER: tuple[type[ToMember], ...] = (KeyList, Delivery, Survivors, Confirmations)
 
@@ -85,6 +88,18 @@ class Own:
     opening: ModelOpening
 
 
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What follows from a message: the next state, and what to send.
+
+    `vector` is the object that a masked input names, for the aggregator to fetch.
+    """
+
+    state: MemberState
+    message: FromMember
+    vector: bytes | None = None
+
+
 def advertise(
     group: Group, key: KeyPair, earlier: MemberState | None
 ) -> tuple[Advertised, Advertisement]:
@@ -96,8 +111,8 @@ def advertise(
     return Advertised(Seat(group, key.id), keys.channel, keys.mask), keys.advertise(group, key)
 
 
-def answer(state: MemberState, message: ToMember, own: Own) -> tuple[MemberState, FromMember]:
-    """The next state, and what to send; raises `Rejected` and changes nothing otherwise."""
+def answer(state: MemberState, message: ToMember, own: Own) -> Answer:
+    """Takes the next step; raises `Rejected` and changes nothing otherwise."""
     check_next(state, message)
     match state, message:
         case Advertised(), KeyList():
@@ -126,9 +141,7 @@ def check_next(state: MemberState, message: ToMember) -> None:
         raise Rejected(Reason.EQUIVOCATION, f"a second {name}")
 
 
-def deal(
-    state: Advertised, message: KeyList, public_keys: Mapping[DeviceId, bytes]
-) -> tuple[Dealt, Dealing]:
+def deal(state: Advertised, message: KeyList, public_keys: Mapping[DeviceId, bytes]) -> Answer:
     """Shares a fresh seed and the mask key among the members whose keys are listed."""
     seat, group = state.seat, state.seat.group
     device_to_keys = check_key_list(group, message, public_keys)
@@ -152,12 +165,13 @@ def deal(
             )
         )
     after = Dealt(_answered(seat, message), state.channel, state.mask, seed, message.advertisements)
-    return after, Dealing(group.digest, seed_digest(group, seat.device, seed), tuple(dealt))
+    own = seed_digest(group, seat.device, seed)
+    return Answer(after, Dealing(group.digest, own, tuple(dealt)))
 
 
 def mask_input(
     state: Dealt, message: Delivery, opening: ModelOpening, expander: Expand = expand
-) -> tuple[Masked, MaskedInput]:
+) -> Answer:
     """Adds to the weighted opening the own mask and one mask for every other dealer.
 
     Of two members the one with the lower id adds what the other subtracts. A dealer whose
@@ -185,25 +199,27 @@ def mask_input(
             total.add(mask)
         else:
             total.subtract(mask)
+    vector = encode(MaskedVector(total.theta, total.blinding))
     delivery = dealers_digest(group.digest, dealers)
-    return (
+    return Answer(
         Masked(_answered(seat, message), dealers, tuple(held)),
-        MaskedInput(group.digest, delivery, total.theta, total.blinding),
+        MaskedInput(group.digest, delivery, split_object(vector)[0]),
+        vector,
     )
 
 
-def confirm(state: Masked, message: Survivors, key: KeyPair) -> tuple[Confirmed, Confirmation]:
+def confirm(state: Masked, message: Survivors, key: KeyPair) -> Answer:
     """Signs the list of survivors, which must be dealers and include this member."""
     seat, survivors = state.seat, message.devices
     _check_members(survivors, state.dealers, seat, "survivors")
     signature = key.sign(survivors_statement(seat.group, survivors))
     after = Confirmed(_answered(seat, message), state.dealers, state.held, survivors)
-    return after, Confirmation(seat.group.digest, seat.device, signature)
+    return Answer(after, Confirmation(seat.group.digest, seat.device, signature))
 
 
 def release(
     state: Confirmed, message: Confirmations, public_keys: Mapping[DeviceId, bytes]
-) -> tuple[Released, Release]:
+) -> Answer:
     """Releases one share of each dealer, after enough survivors signed the same list."""
     seat, group = state.seat, state.seat.group
     signers = [item.device for item in message.confirmations]
@@ -219,7 +235,7 @@ def release(
         else ReleasedShare(held.dealer, ShareKind.MASK_KEY, held.mask)
         for held in state.held
     )
-    return Released(_answered(seat, message)), Release(group.digest, shares)
+    return Answer(Released(_answered(seat, message)), Release(group.digest, shares))
 
 
 def _check_members(

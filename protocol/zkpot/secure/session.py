@@ -8,8 +8,8 @@ The rules it keeps:
    members than the threshold: otherwise the group has failed and opens nothing;
 3. there is one key list, one set of dealers, one list of survivors.
 
-Pure: everything collected is public or sealed to members. Masked inputs are kept outside, by
-digest: they are as long as the model.
+Pure: everything collected is public or sealed to members. Masked vectors are kept outside, by
+CID: they are as long as the model. Whoever fetches one checks its lengths before it is taken.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, unique
 from typing import Annotated
 
+from zkpot.aggregation import MAX_GROUP
+from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest, device_text
 from zkpot.keys import verify_signature
@@ -30,6 +32,7 @@ from zkpot.secure.exchange import (
     FromMember,
     KeyList,
     MaskedInput,
+    MaskedVector,
     Release,
     ShareKind,
     Survivors,
@@ -37,7 +40,7 @@ from zkpot.secure.exchange import (
     dealers_digest,
     message_digest,
 )
-from zkpot.secure.groups import MAX_GROUP, Group
+from zkpot.secure.groups import Group
 from zkpot.secure.keys import check_advertisement, survivors_statement
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.shares import share_digest
@@ -74,6 +77,14 @@ class Dealt:
 
 
 @dataclass(frozen=True)
+class Masked:
+    """Whose masked vector has which CID."""
+
+    device: DeviceId
+    vector: Cid
+
+
+@dataclass(frozen=True)
 class Released:
     """The shares of a release that hash to what their dealers announced."""
 
@@ -100,6 +111,7 @@ class Session:
     answered: Annotated[tuple[Answered, ...], Max(5 * MAX_GROUP)] = ()
     advertisements: Annotated[tuple[Advertisement, ...], Max(MAX_GROUP)] = ()
     dealings: Annotated[tuple[Dealt, ...], Max(MAX_GROUP)] = ()
+    masked: Annotated[tuple[Masked, ...], Max(MAX_GROUP)] = ()
     confirmations: Annotated[tuple[Confirmation, ...], Max(MAX_GROUP)] = ()
     releases: Annotated[tuple[Released, ...], Max(MAX_GROUP)] = ()
 
@@ -139,7 +151,7 @@ def take(
     session: Session, sender: DeviceId, message: FromMember, public_keys: Mapping[DeviceId, bytes]
 ) -> Session:
     """The session with one more answer; raises `Rejected` and changes nothing otherwise."""
-    _check_first(session, sender, message)
+    check_next(session, sender, message)
     group = session.group
     match message:
         case Advertisement():
@@ -154,7 +166,7 @@ def take(
         case MaskedInput():
             if message.delivery != dealers_digest(group.digest, session.dealers):
                 raise Rejected(Reason.MALFORMED, "masked with other members than have dealt")
-            check_lengths(session.lengths, message)
+            session = replace(session, masked=(*session.masked, Masked(sender, message.vector)))
         case Confirmation():
             if message.device != sender:
                 raise Rejected(Reason.BAD_SIGNATURE, "another member's confirmation")
@@ -199,9 +211,9 @@ def close(session: Session) -> tuple[Session, dict[DeviceId, ToMember]]:
             return after, {}
 
 
-def check_lengths(lengths: Lengths, message: MaskedInput) -> None:
-    """Raises `Rejected` unless the masked input is as long as the model."""
-    found = (len(message.theta), len(message.blinding))
+def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
+    """Raises `Rejected` unless the masked vector is as long as the model."""
+    found = (len(vector.theta), len(vector.blinding))
     if found != (4 * lengths.parameters, SCALAR_BYTES * lengths.scalars):
         raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
 
@@ -230,7 +242,7 @@ def true_shares(session: Session, sender: DeviceId, message: Release) -> Release
     return replace(message, shares=tuple(good.values()))
 
 
-def _check_first(session: Session, sender: DeviceId, message: FromMember) -> None:
+def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:
     """Rule 1."""
     name, step = type(message).__name__, session.step
     if message.group != session.group.digest:

@@ -8,10 +8,11 @@ have no representation, and belong in the device's own journal only.
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias, cast
 
+from zkpot.aggregation import MAX_GROUP
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest
 from zkpot.secure.exchange import SHARE_BYTES, Advertisement
-from zkpot.secure.groups import MAX_GROUP, Group
+from zkpot.secure.groups import Group
 from zkpot.wire.codec import Exactly, Max, decode_tagged, encode_tagged
 
 Secret = Annotated[bytes, Exactly(32)]

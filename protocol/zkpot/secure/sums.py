@@ -14,13 +14,14 @@ from typing import Annotated
 
 import numpy as np
 
-from zkpot.aggregate import MAX_MODEL_BYTES, GlobalModel
+from zkpot.aggregate import MAX_BLINDING_BYTES, MAX_MODEL_BYTES, GlobalModel
+from zkpot.aggregation import MAX_GROUP
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId
 from zkpot.model import Int64Array
 from zkpot.proof.system import Commitments, ModelOpening
-from zkpot.record import MAX_BLINDING_BYTES, MAX_OBJECT_BYTES, Sum, Summand
-from zkpot.secure.groups import MAX_GROUP, Group, Member
+from zkpot.record import MAX_OBJECT_BYTES, Sum, Summand
+from zkpot.secure.groups import Group, Member
 from zkpot.task import MAX_DEVICES
 from zkpot.wire.codec import Max, Span, decode, encode
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, device_text
-from zkpot.secure.exchange import MaskedInput, ShareKind, message_digest
+from zkpot.secure.exchange import MaskedVector, ShareKind
 from zkpot.secure.keys import pair_seed, public_half
 from zkpot.secure.mask import Expand, Total, expand
 from zkpot.secure.session import Session, Step
@@ -27,22 +27,19 @@ class DealerFailed(Rejected):
 
 
 def unmask(
-    session: Session, inputs: Mapping[DeviceId, MaskedInput], expander: Expand = expand
+    session: Session, vectors: Mapping[DeviceId, MaskedVector], expander: Expand = expand
 ) -> GroupSum:
     """The sum of the survivors' weighted openings.
 
-    `inputs` are the masked inputs the session took. Raises `Rejected` if one is not, and
-    `DealerFailed` if a secret cannot be reconstructed.
+    `vectors` are those that the survivors' masked inputs name. Raises `DealerFailed` if a
+    secret cannot be reconstructed.
     """
     if session.step is not Step.DONE:
         raise Rejected(Reason.OUT_OF_PHASE, f"still waiting for {session.step.name.lower()}")
     group, survivors = session.group, session.survivors
     total = Total(session.lengths)
-    for device, taken in session.answers(Step.INPUTS).items():
-        if message_digest(inputs[device]) != taken:
-            raise Rejected(Reason.CID_MISMATCH, f"another input than {device_text(device)} gave")
-        total.add_words(inputs[device].theta, inputs[device].blinding)
     for device in survivors:
+        total.add_words(vectors[device].theta, vectors[device].blinding)
         seed = _secret(session, device, ShareKind.SEED)
         announced = next(d.dealing.seed for d in session.dealings if d.device == device)
         if seed_digest(group, device, seed) != announced:

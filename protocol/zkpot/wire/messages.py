@@ -2,6 +2,7 @@
 
 Fields are numbered by their position (see `codec`): append only, and give a message a
 new major version for anything else. Bulk content is named by CID and fetched in blocks.
+Those of secure aggregation are in `zkpot.secure.exchange`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,19 @@ from typing import Annotated, TypeAlias
 from zkpot.cid import BLOCK_BYTES, Cid
 from zkpot.errors import Reason
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
+from zkpot.secure.exchange import (
+    Advertisement,
+    Confirmation,
+    Confirmations,
+    Dealing,
+    Delivery,
+    FromMember,
+    KeyList,
+    MaskedInput,
+    Release,
+    Survivors,
+    ToMember,
+)
 from zkpot.wire.codec import Exactly, Max, Span
 
 MAX_COMMITMENT_BYTES = 64 * 1024
@@ -262,6 +276,42 @@ class JobStatus:
     detail: Annotated[str, Max(200)] = ""
 
 
+# --- validators -----------------------------------------------------------------------------
+
+MAX_EVIDENCE = 16
+
+
+@dataclass(frozen=True)
+class Endorsement:
+    """Retained: a validator has checked an announcement and vouches for it.
+
+    `announcement` is the digest of the announcement's payload: see `zkpot.endorsement`.
+    """
+
+    task: TaskId
+    round: Round
+    phase: Phase
+    announcement: Digest
+
+
+@dataclass(frozen=True)
+class FaultReport:
+    """Retained, and kept as an object: a validator found a fault in what closed a round.
+
+    `record` is what stands on chain, `check` the check that failed, `device` whose entry it
+    was. `evidence` names the objects that show it beyond those that the record names.
+    """
+
+    task: TaskId
+    round: Round
+    record: Digest
+    check: Annotated[str, Max(40)]
+    reason: Reason
+    detail: Annotated[str, Max(200)]
+    device: DeviceId | None
+    evidence: Annotated[tuple[Cid, ...], Max(MAX_EVIDENCE)]
+
+
 Message: TypeAlias = (
     Status
     | Capabilities
@@ -280,6 +330,10 @@ Message: TypeAlias = (
     | JobOffer
     | JobWithdrawal
     | JobStatus
+    | FromMember
+    | ToMember
+    | Endorsement
+    | FaultReport
 )
 
 MESSAGE_TO_TYPE: dict[type[Message], str] = {
@@ -300,6 +354,17 @@ MESSAGE_TO_TYPE: dict[type[Message], str] = {
     JobOffer: "zkpot/job-offer/1",
     JobWithdrawal: "zkpot/job-withdrawal/1",
     JobStatus: "zkpot/job-status/1",
+    Advertisement: "zkpot/secure-advertisement/1",
+    KeyList: "zkpot/secure-key-list/1",
+    Dealing: "zkpot/secure-dealing/1",
+    Delivery: "zkpot/secure-delivery/1",
+    MaskedInput: "zkpot/secure-masked-input/1",
+    Survivors: "zkpot/secure-survivors/1",
+    Confirmation: "zkpot/secure-confirmation/1",
+    Confirmations: "zkpot/secure-confirmations/1",
+    Release: "zkpot/secure-release/1",
+    Endorsement: "zkpot/endorsement/1",
+    FaultReport: "zkpot/fault-report/1",
 }
 
 TYPE_TO_MESSAGE: dict[str, type[Message]] = {

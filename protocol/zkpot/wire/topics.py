@@ -2,7 +2,8 @@
 
 A device writes only under its own id (`status`, `capabilities`, `up/…`, `to/…`) and reads only
 its own `down` and `cmd`, the tasks' topics, and of provers their `status` and what they write
-to it; a prover likewise. Brokers hold this with an access list.
+to it; a prover likewise. A validator writes only under its own id within the tasks' topics,
+and hears what all devices send. Brokers hold this with an access list.
 """
 
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     WANT = "want"
     BLOCK = "block"
     DECLINE = "decline"
+    SECURE = "secure"
     JOB = "job"
 
 
@@ -71,15 +73,47 @@ def task_round(task: TaskId) -> str:
     return f"{PREFIX}/task/{task.hex()}/round"
 
 
+def endorsement(task: TaskId, validator: DeviceId, phase: int) -> str:
+    """Retained: a validator's latest endorsement of a phase's announcement."""
+    return f"{_validator(task, validator)}/endorsement/{phase}"
+
+
+def fault(task: TaskId, validator: DeviceId) -> str:
+    """Retained: a validator's latest fault report."""
+    return f"{_validator(task, validator)}/fault"
+
+
+def endorsements(task: TaskId) -> str:
+    """The filter for every validator's endorsements of a task."""
+    return f"{PREFIX}/task/{task.hex()}/validator/+/endorsement/+"
+
+
+def _validator(task: TaskId, validator: DeviceId) -> str:
+    return f"{PREFIX}/task/{task.hex()}/validator/{device_text(validator)}"
+
+
 def device_subscriptions(device: DeviceId, task: TaskId) -> tuple[str, ...]:
     """What a device listens to."""
-    return (f"{PREFIX}/device/{device_text(device)}/down/+", task_round(task))
+    return (
+        f"{PREFIX}/device/{device_text(device)}/down/+",
+        task_round(task),
+        endorsements(task),
+    )
 
 
 def aggregator_subscriptions() -> tuple[str, ...]:
     """What an aggregator listens to; none of the filters overlap."""
     base = f"{PREFIX}/device/+"
     return (f"{base}/up/+", f"{base}/status", f"{base}/capabilities")
+
+
+def validator_subscriptions(validator: DeviceId, task: TaskId) -> tuple[str, ...]:
+    """What a validator listens to: the round, and all that devices send for it."""
+    return (
+        f"{PREFIX}/device/+/up/+",
+        f"{PREFIX}/device/{device_text(validator)}/down/+",
+        task_round(task),
+    )
 
 
 def prover_status(prover: DeviceId) -> str:
