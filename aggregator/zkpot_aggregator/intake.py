@@ -8,13 +8,16 @@ import shutil
 from pathlib import Path
 
 from zkpot.cid import Cid
-from zkpot.errors import Rejected
 from zkpot_aggregator.content.base import ContentStore
 from zkpot_aggregator.content.directory import DirectoryStore
 
 
 class Intake:
-    """A `BlockStore` over the content store: reads from both, writes to the intake."""
+    """A `BlockStore` over the content store: reads from both, writes to the intake.
+
+    Of the content store only what is at hand: to look for a device's block elsewhere takes
+    seconds, in which the aggregator would hear nobody.
+    """
 
     def __init__(self, folder: Path, content: ContentStore) -> None:
         self._folder = folder
@@ -23,10 +26,7 @@ class Intake:
 
     def get(self, cid: Cid) -> bytes:
         """See `BlockStore.get`."""
-        try:
-            return self._content.get(cid)
-        except Rejected:
-            return self._store.get(cid)
+        return (self._content if self._content.has(cid) else self._store).get(cid)
 
     def put(self, cid: Cid, block: bytes, /) -> None:
         """See `BlockStore.put`."""
