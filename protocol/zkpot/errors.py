@@ -68,6 +68,7 @@ class Reason(IntEnum):
     MODEL_MISMATCH = 112
     CHAIN_MISMATCH = 113
     TASK_MISMATCH = 114
+    OMITTED = 115
     # Bounds of a model or a task
     MODEL_OUT_OF_BOUNDS = 120
     TASK_INVALID = 121

@@ -19,6 +19,7 @@ class Account:
     password: str = field(repr=False)
     is_aggregator: bool = False
     is_prover: bool = False
+    is_validator: bool = False
 
     @property
     def username(self) -> str:
@@ -34,6 +35,8 @@ def writable(account: Account) -> list[str]:
     if account.is_aggregator:
         every = f"{PREFIX}/device/+"
         return [f"{own}/status", f"{every}/down/#", f"{every}/cmd/#", f"{PREFIX}/task/#"]
+    if account.is_validator:
+        return [f"{own}/up/want", f"{PREFIX}/task/+/validator/{account.username}/#"]
     return [f"{own}/status", f"{own}/capabilities", f"{own}/up/#", f"{own}/to/#"]
 
 
@@ -50,6 +53,8 @@ def readable(account: Account) -> list[str]:
             f"{PREFIX}/task/#",
         ]
     own = f"{PREFIX}/device/{account.username}"
+    if account.is_validator:
+        return [f"{PREFIX}/device/+/up/#", f"{own}/down/#", f"{PREFIX}/task/#"]
     return [
         f"{own}/down/#",
         f"{own}/cmd/#",
