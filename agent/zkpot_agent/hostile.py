@@ -6,6 +6,7 @@ good as they can: claims are relabelled to fit wherever the cheat allows it.
 
 import secrets
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from zkpot.wire.codec import decode, encode
 from zkpot.wire.envelope import Envelope, open_as, sign
 from zkpot.wire.messages import Commitment, Submission
 from zkpot.wire.topics import Kind
+from zkpot_agent import hostile_trainers
+from zkpot_agent.hostile_trainers import train_with
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.states import Proving
@@ -172,6 +175,30 @@ class SilentAfterCommit(Worker):
         return super().outgoing(send) if isinstance(send.message, Commitment) else []
 
 
+class SignFlip(Worker):
+    """See `hostile_trainers.SignFlip`."""
+
+    training = staticmethod(partial(train_with, hostile_trainers.SignFlip()))
+
+
+class Gaussian(Worker):
+    """See `hostile_trainers.Gaussian`."""
+
+    training = staticmethod(partial(train_with, hostile_trainers.Gaussian()))
+
+
+class LabelFlip(Worker):
+    """See `hostile_trainers.LabelFlip`."""
+
+    training = staticmethod(partial(train_with, hostile_trainers.LabelFlip()))
+
+
+class FreeRider(Worker):
+    """See `hostile_trainers.FreeRider`."""
+
+    training = staticmethod(partial(train_with, hostile_trainers.FreeRider()))
+
+
 _KIND_TO_WORKER: dict[str, type[Worker]] = {
     "false-count": FalseCount,
     "stolen-proof": StolenProof,
@@ -180,6 +207,10 @@ _KIND_TO_WORKER: dict[str, type[Worker]] = {
     "replay": Replay,
     "garbage": Garbage,
     "silent-after-commit": SilentAfterCommit,
+    "sign-flip": SignFlip,
+    "gaussian": Gaussian,
+    "label-flip": LabelFlip,
+    "free-rider": FreeRider,
 }
 
 KINDS = tuple(_KIND_TO_WORKER)

@@ -1,4 +1,4 @@
-"""What a device does in a round: train and commit, prove, seal an opening, check a record.
+"""What a device does in a round: train and commit, prove, contribute, check a record.
 
 Each function fetches what it needs, runs the heavy part in a child process within the
 device's limits, and returns the event for the round machine. Secrets go into the journal
@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zkpot.aggregate import decode_global_model
@@ -22,7 +22,7 @@ from zkpot.ids import Round
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import KeyPair, seal
 from zkpot.model import count_correct
-from zkpot.opening import decode_opening, encode_opening
+from zkpot.opening import encode_opening
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.jobs import Backend
@@ -38,13 +38,15 @@ from zkpot.wire.messages import Announcement, Receipt
 from zkpot_agent import jobs, thermal_job
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
+from zkpot_agent.masking import Membership
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch
 from zkpot_agent.proving.request import MakeProof, ProofRequest, prove_locally
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.machine import opening_message
-from zkpot_agent.round.states import Opened, Proving, Submitted
+from zkpot_agent.round.states import Opened, Proving, Seated, Submitted
+from zkpot_agent.round_secrets import kept_opening, opening_key
 
 RECEIPT = "receipt"
 """Journal events: receipts by the digest of the envelope they answer."""
@@ -59,11 +61,6 @@ COUNT = "count"
 def cache_dir(config: AgentConfig) -> Path:
     """Where the proof system's public keys are cached."""
     return config.cache_dir or config.state_dir / "cache"
-
-
-def opening_key(round_number: int) -> str:
-    """Where the secret opening of a round lies in the journal."""
-    return f"secret/opening/{round_number:08d}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,9 @@ class Worker:
     holds: Holds = NO_HOLDS
     make_proof: MakeProof = prove_locally
 
+    training = staticmethod(thermal_job.train)
+    """The job that makes this device's model."""
+
     async def prepare(self) -> None:
         """Makes or loads the proof system's keys before the first round."""
         with self._timed(Round(0), "prepare"):
@@ -99,7 +99,7 @@ class Worker:
         limits = self._limits(self.task.deadlines.commit)
         with self._timed(joined.round, "train"):
             trained = await child.run(
-                thermal_job.train,
+                self.training,
                 self.holds,
                 self.task,
                 start,
@@ -159,21 +159,29 @@ class Worker:
             joined.round, count, self.blocks.offer(self.proof_object(statement, proof))
         )
 
-    async def seal_opening(self, submitted: Submitted, verdicts: Cid) -> on.Event:
-        """Seals our opening to the aggregator, if we were accepted and our owner allows it."""
+    async def contribute(self, submitted: Submitted, verdicts: Cid) -> on.Event:
+        """Makes our model part of the sum, if we were accepted and our owner allows it."""
         joined = submitted.joined
-        accepted = decode_object(Verdicts, await self.objects.fetch(verdicts)).accepted
-        if self.key.id not in accepted:
+        judged = decode_object(Verdicts, await self.objects.fetch(verdicts))
+        if self.key.id not in judged.accepted:
             return on.GaveUp(joined.round, "our submission was not accepted")
         if self.task.aggregation not in self.config.privacy.aggregation:
             return on.GaveUp(
                 joined.round, f"this device does not allow aggregation {self.task.aggregation}"
             )
+        if self.task.combination.is_secure:
+            roster = await self._roster(joined)
+            listed = decode_object(SealedList, await self.objects.fetch(submitted.sealed))
+            return self._membership.advertise(submitted, judged, listed, roster)
         opening = encode_opening(self.opening(joined.round))
         sealed = seal(self.task.operator_box_key, opening)
         return on.OpeningSealed(joined.round, self.blocks.offer(sealed))
 
-    async def check_record(self, opened: Opened, cid: Cid) -> on.Event:
+    async def answer(self, seated: Seated) -> on.Event:
+        """Takes the next step in our group."""
+        return await self._membership.answer(seated, await self._roster(seated.submitted.joined))
+
+    async def check_record(self, opened: Opened | Seated, cid: Cid) -> on.Event:
         """Checks a proposed record against the announcements we acted on."""
         submitted = opened.submitted
         joined = submitted.joined
@@ -194,7 +202,6 @@ class Worker:
                 beacon=submitted.beacon,
                 indices=None,
             )
-            own = jobs.OwnEntry(self.key.id, submitted.count, self._opening_taken(opened))
             with self._timed(joined.round, "check"):
                 await child.run(
                     jobs.check_record,
@@ -202,7 +209,7 @@ class Worker:
                     expected,
                     record,
                     objects,
-                    own,
+                    self._own_entry(opened),
                     limits=self._limits(self.task.deadlines.record),
                 )
         except Rejected as rejection:
@@ -221,7 +228,7 @@ class Worker:
 
     async def _check_sealed(self, proving: Proving) -> None:
         joined = proving.joined
-        roster = decode_object(Roster, await self.objects.fetch(joined.roster))
+        roster = await self._roster(joined)
         sealed = decode_object(SealedList, await self.objects.fetch(proving.sealed)).open(roster)
         ours = sealed.get(self.key.id)
         if ours is None or ours.commitment != proving.commitment:
@@ -250,16 +257,28 @@ class Worker:
 
     def opening(self, round_number: Round) -> ModelOpening:
         """The secret opening of this round's commitment."""
-        data = self.journal.get(opening_key(round_number))
-        if data is None:
-            raise Rejected(Reason.OPENING_MISSING, "the opening of this round is gone")
-        return decode_opening(self.task.model.shape, data)
+        return kept_opening(self.journal, self.task.model.shape, round_number)
 
-    def _opening_taken(self, opened: Opened) -> bool:
-        """Whether the aggregator has given us a receipt for our opening."""
+    async def _roster(self, joined: Announcement) -> Roster:
+        return decode_object(Roster, await self.objects.fetch(joined.roster))
+
+    @property
+    def _membership(self) -> Membership:
+        return Membership(
+            self.config, self.task, self.key, self.journal, self.blocks, self.progress
+        )
+
+    def _own_entry(self, opened: Opened | Seated) -> jobs.OwnEntry:
+        """What a record must say of us; an opening only if we have a receipt for it."""
+        entry = jobs.OwnEntry(self.key.id, opened.submitted.count)
+        if isinstance(opened, Seated):
+            if opened.confirmed is None:
+                return entry
+            return replace(entry, confirmed=jobs.Confirmed(opened.group.index, opened.confirmed))
         name = envelope_digest(sign(opening_message(opened), self.key)).hex()
         receipts = (receipt for receipt in self.journal.events(RECEIPT) if receipt.key == name)
-        return any(decode(Receipt, r.value, limit=1024).reason is None for r in receipts)
+        taken = any(decode(Receipt, r.value, limit=1024).reason is None for r in receipts)
+        return replace(entry, opening_taken=taken)
 
     @property
     def backend(self) -> Backend:
