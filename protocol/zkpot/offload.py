@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from nacl.exceptions import CryptoError
 
 from zkpot.batch import MAX_BATCH, Batch
 from zkpot.errors import Reason, Rejected
@@ -21,11 +22,11 @@ from zkpot.statement import Statement
 from zkpot.wire.codec import Max, decode, encode
 from zkpot.wire.messages import MAX_COMMITMENT_BYTES
 
-MAX_PART_BYTES = 32 * 1024 * 1024
-"""Of the batch's inputs, and of the opening: 8 million weights."""
+MAX_PART_BYTES = 31 * 1024 * 1024
+"""Of the batch's inputs, and of the opening: both fit into one object of 64 MiB."""
 
-MAX_JOB_BYTES = 64 * 1024 * 1024
-"""The largest object there is."""
+MAX_JOB_BYTES = 2 * MAX_PART_BYTES + 128 * 1024
+"""Both, a commitment, and what else there is."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,11 +93,14 @@ def make_job(
 
 
 def seal_job(box_key: bytes, job: ProofJob) -> bytes:
-    """The job, readable for the holder of `box_key` alone."""
-    sealed = seal(box_key, encode(job))
-    if len(sealed) > MAX_JOB_BYTES:
-        raise Rejected(Reason.OVERSIZE, f"a job of {len(sealed)} bytes, at most {MAX_JOB_BYTES}")
-    return sealed
+    """The job, readable for the holder of `box_key` alone; raises `Rejected` if that cannot be."""
+    parts = (len(job.inputs), len(job.opening))
+    if max(parts) > MAX_PART_BYTES:
+        raise Rejected(Reason.OVERSIZE, f"a part of {max(parts)} bytes, at most {MAX_PART_BYTES}")
+    try:
+        return seal(box_key, encode(job))
+    except CryptoError as error:
+        raise Rejected(Reason.MALFORMED, "not a key that can be sealed to") from error
 
 
 def open_job(key: KeyPair, device: DeviceId, sealed: bytes) -> ProofJob:

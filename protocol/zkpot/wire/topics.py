@@ -144,6 +144,11 @@ def offload_subscriptions(device: DeviceId, provers: Iterable[DeviceId]) -> tupl
     )
 
 
+def of_prover(topic: str) -> bool:
+    """Whether a topic that a device listens to is a prover's."""
+    return topic.startswith(f"{PREFIX}/prover/")
+
+
 def prover_subscriptions(prover: DeviceId) -> tuple[str, ...]:
     """What a prover listens to."""
     return (f"{PREFIX}/device/+/to/{device_text(prover)}/+",)
