@@ -125,7 +125,8 @@ class Worker:
         signature = sign(RecordSignature(terms.task_id, terms.round, record_cid), self.key)
         signed = SignedRecord(record_cid, leader_signature, signature)
         cid = put_object(self.content, encode(signed), [record_cid])
-        await patiently(lambda: self.content.pin(cid), "the pin of the record")
+        with self._timed(terms.round, "pin"):
+            await patiently(lambda: self.content.pin(cid), "the pin of the record")
         digest = Digest(cid_digest(cid))
         leader = device_word(record.leader)
         try:
@@ -191,29 +192,30 @@ class Worker:
         opened = open_as(Commitment, envelope, terms.roster.public_keys)
         wanted = opened.message.wellformed
         deadline = terms.task.deadlines.commit
-        with self._timed(terms.round, "check-commitment"):
-            reason, detail = await self._judge(
-                () if wanted is None else (wanted,),
-                opened.signer,
-                deadline,
-                lambda objects: self.verifier.run(
+
+        async def judge(objects: dict[Cid, bytes]) -> verifying.Verdict:
+            with self._timed(terms.round, "check-commitment"):
+                return await self.verifier.run(
                     verifying.judge_commitment, self.backend, terms, envelope, objects
-                ),
-            )
+                )
+
+        objects = () if wanted is None else (wanted,)
+        reason, detail = await self._judge(objects, opened.signer, deadline, judge)
         return on.CommitmentChecked(envelope, reason, detail)
 
     async def check_submission(self, terms: ProofTerms, envelope: bytes) -> on.Event:
         """Fetches the proof from its device and runs the pipeline."""
         opened = open_as(Submission, envelope, terms.round.roster.public_keys)
-        with self._timed(terms.round.round, "verify"):
-            reason, detail = await self._judge(
-                (opened.message.proof,),
-                opened.signer,
-                terms.round.task.deadlines.prove,
-                lambda objects: self.verifier.run(
+        deadline = terms.round.task.deadlines.prove
+
+        async def judge(objects: dict[Cid, bytes]) -> verifying.Verdict:
+            with self._timed(terms.round.round, "verify"):
+                return await self.verifier.run(
                     verifying.judge_submission, self.backend, terms, envelope, objects
-                ),
-            )
+                )
+
+        proof = opened.message.proof
+        reason, detail = await self._judge((proof,), opened.signer, deadline, judge)
         return on.SubmissionChecked(envelope, reason, detail)
 
     async def check_opening(
@@ -222,17 +224,17 @@ class Worker:
         """Fetches a sealed opening, opens it, and compares it with the commitment."""
         opened = open_as(Opening, envelope, terms.roster.public_keys)
         deadline = terms.task.deadlines.aggregate
-        with self._timed(terms.round, "check-opening"):
-            try:
-                await self.exchange.fetch(opened.message.sealed, opened.signer, deadline_s=deadline)
-                opening = self._opening(opened.message.sealed)
+        try:
+            await self.exchange.fetch(opened.message.sealed, opened.signer, deadline_s=deadline)
+            opening = self._opening(opened.message.sealed)
+            with self._timed(terms.round, "check-opening"):
                 reason, detail = await self.verifier.run(
                     verifying.judge_opening, self.backend, commitment, opening
                 )
-            except Transient as error:
-                reason, detail = Reason.OBJECT_UNAVAILABLE, str(error)
-            except Rejected as rejection:
-                reason, detail = rejection.reason, rejection.detail
+        except Transient as error:
+            reason, detail = Reason.OBJECT_UNAVAILABLE, str(error)
+        except Rejected as rejection:
+            reason, detail = rejection.reason, rejection.detail
         return on.OpeningChecked(envelope, reason, detail)
 
     async def sum(self, terms: RoundTerms, state: at.Summing) -> on.Event:
