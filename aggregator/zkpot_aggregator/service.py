@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError, reason_text
-from zkpot.files import create_secret_file
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -33,6 +30,8 @@ from zkpot_aggregator.config import AggregatorConfig, BrokerKind
 from zkpot_aggregator.driver import REJECTION, Driver
 from zkpot_aggregator.embedded.access import Account
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
+from zkpot_aggregator.embedded.passwords import make_password, read_password
+from zkpot_aggregator.farewell import Farewell
 from zkpot_aggregator.inbound import check_sender
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.layout import Layout
@@ -45,8 +44,6 @@ from zkpot_aggregator.task_setup import TaskHandle, ensure_task
 from zkpot_aggregator.work import Worker
 
 _logger = logging.getLogger(__name__)
-
-MAX_BROKER_PASSWORD = 1024
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,13 @@ class AggregatorService:
         self,
         config: AggregatorConfig,
         *,
+        worker_type: type[Worker] = Worker,
         on_ready: OnReady = lambda _ready: None,
         on_state: OnState = lambda _state: None,
         progress: Progress = lambda _what, _fraction: None,
     ) -> None:
         self._config = config
+        self._worker_type = worker_type
         self._on_ready = on_ready
         self._on_state = on_state
         self._notifier = Notifier()
@@ -114,6 +113,7 @@ class AggregatorService:
             stack.callback(chain.stop)
             settings = self._broker(stack)
             intake = Intake(layout.intake, content)
+            farewell = Farewell(content)
             link = MqttLink(
                 settings,
                 client_id=device_text(self._key.id),
@@ -126,10 +126,10 @@ class AggregatorService:
                 key=self._key,
                 store=intake,
                 address=topics.down,
-                may_serve=lambda _peer, cid: content.has(cid),
+                may_serve=farewell.may_serve,
             )
             self._exchange = exchange
-            worker = Worker(
+            worker = self._worker_type(
                 handle,
                 self._key,
                 journal,
@@ -141,14 +141,24 @@ class AggregatorService:
                 backend.cache_dir,
                 keep_rounds=config.content.keep_rounds,
             )
-            await self._serve(link, exchange, worker, Ready(handle, self._key.public_key, settings))
+            ready = Ready(handle, self._key.public_key, settings)
+            await self._serve(link, exchange, worker, farewell, ready)
 
     async def _serve(
-        self, link: MqttLink, exchange: BlockExchange, worker: Worker, ready: Ready
+        self,
+        link: MqttLink,
+        exchange: BlockExchange,
+        worker: Worker,
+        farewell: Farewell,
+        ready: Ready,
     ) -> None:
+        def on_state(state: at.State) -> None:
+            farewell.entered(state)
+            self._show_state(state)
+
         try:
             async with asyncio.TaskGroup() as group:
-                driver = Driver(worker, self._roster, group.create_task, self._show_state)
+                driver = Driver(worker, self._roster, group.create_task, on_state)
                 running = [
                     group.create_task(link.run()),
                     group.create_task(exchange.run()),
@@ -162,6 +172,7 @@ class AggregatorService:
                 self._driver = driver
                 await driver.start()
                 await driver.finished.wait()
+                await farewell.see_off(self._ready_devices)
                 await link.stop()
                 for task in running:
                     task.cancel()
@@ -187,19 +198,24 @@ class AggregatorService:
 
     def _note_status(self, payload: bytes) -> None:
         opened = open_envelope(payload, self._roster.public_keys)
-        if isinstance(opened.message, Status) and opened.message.activity not in NOT_READY:
-            self._ready_devices.add(opened.signer)
-            self._device_ready.set()
+        if not isinstance(opened.message, Status):
+            return
+        if opened.message.activity in NOT_READY:
+            self._ready_devices.discard(opened.signer)
+            return
+        self._ready_devices.add(opened.signer)
+        self._device_ready.set()
 
     def _broker(self, stack: contextlib.ExitStack) -> BrokerSettings:
         if self._config.broker.kind is BrokerKind.EXTERNAL:
             assert self._config.broker.settings is not None
             return self._config.broker.settings
         password_file = self._layout.broker / "aggregator-password"
+        make_password(password_file)
         accounts = [
-            Account(self._key.id, _password(password_file, create=True), is_aggregator=True),
+            Account(self._key.id, read_password(password_file), is_aggregator=True),
             *(
-                Account(entry.device, _password(config.password_file))
+                Account(entry.device, read_password(config.password_file))
                 for entry, config in zip(
                     (RosterEntry(bytes.fromhex(d.public_key), "") for d in self._config.devices),
                     self._config.devices,
@@ -209,7 +225,7 @@ class AggregatorService:
             *(
                 Account(
                     device_id(bytes.fromhex(prover.public_key)),
-                    _password(prover.password_file),
+                    read_password(prover.password_file),
                     is_prover=True,
                 )
                 for prover in self._config.provers
@@ -270,19 +286,3 @@ class AggregatorService:
         if self._exchange is not None:
             self._exchange.reconnected()
         return [] if self._driver is None else self._driver.announcement()
-
-
-def _password(path: Path | None, *, create: bool = False) -> str:
-    if path is None:
-        raise Fatal(ExitCode.CONFIG, "the embedded broker needs a password_file per device")
-    if create and not path.exists():
-        make_password(path)
-    try:
-        return path.read_text().strip()[:MAX_BROKER_PASSWORD]
-    except OSError as error:
-        raise Fatal(ExitCode.CREDENTIALS, f"cannot read {path}: {error}") from error
-
-
-def make_password(path: Path) -> None:
-    """Writes a fresh random password, mode 0600."""
-    create_secret_file(path, secrets.token_hex(16).encode() + b"\n")

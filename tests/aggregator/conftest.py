@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zkpot.keys import create_key_file
-from zkpot_aggregator.service import make_password
+from zkpot_aggregator.embedded.passwords import make_password
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from zkpot.keys import create_key_file
 from zkpot_agent.config import JOURNAL_FILE
 from zkpot_agent.inference_publish import FACTS_FILE
 from zkpot_aggregator.demo.processes import Events, start
+from zkpot_aggregator.embedded.passwords import make_password
 from zkpot_aggregator.report import spans
-from zkpot_aggregator.service import make_password
 
 DIGITS_MB, MNIST_MB = 150, 300
 SAMPLES = 5000

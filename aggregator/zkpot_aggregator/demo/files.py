@@ -12,7 +12,7 @@ from zkpot.ids import device_text
 from zkpot.keys import create_key_file, load_key_file
 from zkpot.task import SRS_INSECURE_DEMO
 from zkpot_aggregator.demo.options import DemoOptions
-from zkpot_aggregator.service import make_password
+from zkpot_aggregator.embedded.passwords import make_password
 from zkpot_aggregator.ui.audit import default_cache
 
 _EZKL_VALUE_BITS = 26
@@ -49,8 +49,7 @@ def _make_device(folder: Path, index: int, hostile: str | None) -> Device:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             raise Fatal(ExitCode.FAILURE, f"zkpot-agent keygen failed: {made.stderr.strip()}")
-    if not (folder / "password").exists():
-        make_password(folder / "password")
+    make_password(folder / "password")
     key = load_key_file(key_file)
     return Device(index, folder, device_text(key.id), key.public_key.hex(), hostile)
 
