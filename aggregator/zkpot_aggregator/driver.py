@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, get_args
 
-from zkpot.cid import Cid
-from zkpot.ids import Digest, Round, device_text
+from zkpot.ids import Round, device_text
 from zkpot.journal import Outgoing
 from zkpot.record import Roster, decode_object
 from zkpot.verify import ProofTerms, RoundTerms
@@ -100,6 +99,8 @@ class Driver:
         outgoing = self._outgoing(step.effects)
         worker.journal.transition({STATE_KEY: encode_tagged(step.state)}, outgoing)
         self.state = step.state
+        if before is None or step.state.start != before.start:
+            self._terms = self._terms_of(step.state.start)
         if type(step.state) is not type(before):
             self._note_time(before)
             _logger.info("%s, round %d", *_describe(step.state))
@@ -149,6 +150,8 @@ class Driver:
                     self._work(worker.sum(terms, state))
                 case do.CloseOnChain(record, signature, total):
                     self._work(worker.close(terms, record, signature, total))
+                case do.AwaitValidators():
+                    self._work(worker.await_validators(terms))
                 case do.FailOnChain(failure):
                     self._work(worker.fail(terms, failure))
                 case _:
@@ -158,24 +161,16 @@ class Driver:
 
     async def _next_round(self) -> None:
         worker, task = self._worker, self._worker.handle.task
-        view = await worker.chain.read(lambda ledger: ledger.task(worker.handle.id))
-        if self.state is None:
-            number, model = Round(1), task.genesis
-        else:
-            number, model = Round(self._start.round + 1), self._model_after(self.state)
+        parent, model = await worker.head()
+        number = Round(1 if self.state is None else self._start.round + 1)
         self._stop_tasks()
         worker.intake.clear()
         if number > task.rounds:
             self.finished.set()
             return
         roster = put_object(worker.content, encode(self._roster))
-        start = at.Start(worker.handle.id, number, Digest(view.head), model, roster)
-        self._terms = self._terms_of(start)
+        start = at.Start(worker.handle.id, number, parent, model, roster)
         self._enter(machine.begin(start))
-
-    def _model_after(self, state: at.State) -> Cid:
-        assert isinstance(state, at.Ended)
-        return state.model_after
 
     def _terms_of(self, start: at.Start) -> RoundTerms:
         roster = decode_object(Roster, get_object(self._worker.content, start.roster))

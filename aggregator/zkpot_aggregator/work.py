@@ -4,6 +4,7 @@ Each function may be carried out again after a restart: content is named by what
 the chain is asked before it is told.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Reveal, batch_of, draw
-from zkpot.cid import Cid, cid_digest, join_object, split_object
+from zkpot.cid import Cid, cid_digest, join_object, object_cid_from_digest, split_object
 from zkpot.errors import Failure, Reason, Rejected, Transient
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
 from zkpot.journal import Journal
@@ -45,7 +46,7 @@ from zkpot_aggregator.ledger.calls import (
     SealCommitments,
     device_word,
 )
-from zkpot_aggregator.ledger.views import ZERO, RoundView
+from zkpot_aggregator.ledger.views import ZERO, Phase, RoundView
 from zkpot_aggregator.patience import patiently
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
@@ -55,6 +56,10 @@ _logger = logging.getLogger(__name__)
 
 TIMING = "timing"
 """Journal events: when a step of a round began and ended."""
+
+
+POLL_SECONDS = 1.0
+"""How often the chain is asked what the validators say."""
 
 
 @dataclass
@@ -84,11 +89,24 @@ class Worker:
     # --- chain ------------------------------------------------------------------------------
 
     async def open_round(self, terms: RoundTerms) -> on.Event:
-        """`open_round`, on top of the head."""
-        await self.chain.submit(
-            OpenRound(terms.task_id, terms.round, terms.parent, terms.roster.root)
-        )
+        """`open_round`, on top of the head; validators may have moved that back just now."""
+        call = OpenRound(terms.task_id, terms.round, terms.parent, terms.roster.root)
+        try:
+            await self.chain.submit(call)
+        except LedgerReverted as reverted:
+            if reverted.word != "parent" or not terms.task.validators:
+                raise
+            return on.HeadMoved(*await self.head())
         return on.OpenedOnChain()
+
+    async def head(self) -> tuple[Digest, Cid]:
+        """What the next round builds on: the chain's head, and the model it leads to."""
+        head = Digest((await self.chain.read(lambda ledger: ledger.task(self.handle.id))).head)
+        if head == Digest(self.handle.id):
+            return head, self.handle.task.genesis
+        signed = decode_object(SignedRecord, get_object(self.content, object_cid_from_digest(head)))
+        record = decode_object(Record, get_object(self.content, signed.record))
+        return head, record.model_after
 
     async def seal(self, terms: RoundTerms, root: Digest, count: int) -> on.Event:
         """`seal_commitments`, which fixes the block that decides the beacon."""
@@ -139,6 +157,14 @@ class Worker:
         if self.keep_rounds is not None:
             await self._prune(self.keep_rounds, terms.round)
         return on.ClosedOnChain(digest)
+
+    async def await_validators(self, terms: RoundTerms) -> on.Event:
+        """Watches the closed round until it is final or rejected."""
+        while True:
+            view = await self.chain.read(partial(_round_view, terms.task_id, terms.round))
+            if view.phase in (Phase.FINAL, Phase.REJECTED):
+                return on.Settled(view.phase is Phase.FINAL)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _prune(self, keep_rounds: int, newest: Round) -> None:
         """Unpins the records of rounds that nobody is promised any more."""

@@ -785,12 +785,15 @@ EVENTS: list[on.Event] = [
     on.OpeningChecked(opening(ANNA, "unknown"), None),
     on.Summed(named("other"), b"", 9),
     on.ClosedOnChain(Digest(bytes(32))),
+    on.Settled(final=True),
+    on.HeadMoved(Digest(bytes(32)), named("other")),
     on.FailedOnChain(),
     on.CannotGoOn(Failure.INTERNAL, ""),
     *(on.DeadlinePassed(timer) for timer in ("commit", "prove", "verify", "aggregate", "record-9")),
 ]
 EXPECTED = {
     ("opening", "OpenedOnChain"),
+    ("opening", "HeadMoved"),
     ("sealing", "SealedOnChain"),
     ("drawing", "Drawn"),
     ("revealing", "Revealed"),

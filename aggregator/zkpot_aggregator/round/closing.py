@@ -153,12 +153,15 @@ def _next_in_rank(terms: RoundTerms, state: at.Recording) -> Step:
     return enter(replace(state, rank=state.rank + 1), terms=terms)
 
 
-def closed(_terms: RoundTerms, state: at.Closing, event: on.ClosedOnChain) -> Step:
-    """The round is over and its record stands."""
+def closed(terms: RoundTerms, state: at.Closing, event: on.ClosedOnChain) -> Step:
+    """The record stands on chain; validators, if there are any, have the next word."""
     record = split_object(encode(state.record), state.record.references)[0]
+    model, signature = state.record.model_after, state.leader_signature
+    if terms.task.validators:
+        attesting = at.Attesting(state.start, record, event.signed, model, signature)
+        return enter(attesting, terms=terms)
     announcement = announce(state, Phase.CLOSED, record=record)
-    ended = at.Ended(state.start, event.signed, state.record.model_after, state.leader_signature)
-    return Step(ended, (announcement,))
+    return Step(at.Ended(state.start, event.signed, model, signature), (announcement,))
 
 
 def cannot_go_on(_terms: RoundTerms, state: at.State, event: on.CannotGoOn) -> Step:

@@ -120,6 +120,11 @@ class CloseOnChain:
 
 
 @dataclass(frozen=True)
+class AwaitValidators:
+    """Watch the chain until the round is final or rejected."""
+
+
+@dataclass(frozen=True)
 class FailOnChain:
     """Submit `fail_round`."""
 
@@ -141,5 +146,6 @@ Effect: TypeAlias = (
     | CheckOpening
     | SumModels
     | CloseOnChain
+    | AwaitValidators
     | FailOnChain
 )

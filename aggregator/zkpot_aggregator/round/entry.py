@@ -122,6 +122,14 @@ def _on_closing(_terms: RoundTerms, state: at.Closing) -> tuple[do.Effect, ...]:
     return (do.CloseOnChain(state.record, state.leader_signature, state.total),)
 
 
+def _on_attesting(terms: RoundTerms, state: at.Attesting) -> tuple[do.Effect, ...]:
+    return (
+        announce(state, Phase.CLOSED, record=state.record),
+        do.StartTimer("attest", terms.task.deadlines.attest),
+        do.AwaitValidators(),
+    )
+
+
 def _on_failing(_terms: RoundTerms, state: at.Failing) -> tuple[do.Effect, ...]:
     return (do.FailOnChain(state.failure),)
 
@@ -158,6 +166,7 @@ _ENTRY: dict[type, Callable[[Any, Any], tuple[do.Effect, ...]]] = {
     at.Summing: _on_summing,
     at.Recording: _on_recording,
     at.Closing: _on_closing,
+    at.Attesting: _on_attesting,
     at.Failing: _on_failing,
     at.Ended: _on_ended,
 }

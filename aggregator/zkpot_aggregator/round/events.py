@@ -121,6 +121,21 @@ class ClosedOnChain:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """A quorum of the validators made the round final, or rejected it."""
+
+    final: bool
+
+
+@dataclass(frozen=True)
+class HeadMoved:
+    """The round cannot open on its parent any more: this is the head, and its model."""
+
+    parent: Digest
+    model: Cid
+
+
+@dataclass(frozen=True)
 class FailedOnChain:
     """`fail_round` is confirmed."""
 
@@ -149,6 +164,8 @@ Event: TypeAlias = (
     | RecordAnswered
     | DeadlinePassed
     | ClosedOnChain
+    | Settled
+    | HeadMoved
     | FailedOnChain
     | CannotGoOn
 )

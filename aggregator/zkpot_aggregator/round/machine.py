@@ -12,7 +12,7 @@ from zkpot.errors import Reason, Rejected
 from zkpot.verify import (
     RoundTerms,
 )
-from zkpot_aggregator.round import closing, commit, prove
+from zkpot_aggregator.round import attest, closing, commit, prove
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.round.answers import again, refuse
@@ -55,6 +55,7 @@ def begin(start: at.Start) -> Step:
 
 _TABLE: dict[tuple[type, type], Handler] = {
     (at.Opening, on.OpenedOnChain): commit.opened,
+    (at.Opening, on.HeadMoved): attest.head_moved,
     (at.Committing, on.CommitmentReceived): commit.commitment_received,
     (at.Committing, on.CommitmentChecked): commit.commitment_checked,
     (at.Committing, on.DeadlinePassed): commit.commit_deadline,
@@ -77,6 +78,8 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Recording, on.DeadlinePassed): closing.record_deadline,
     (at.Closing, on.ClosedOnChain): closing.closed,
     (at.Closing, on.CannotGoOn): closing.cannot_go_on,
+    (at.Attesting, on.Settled): attest.settled,
+    (at.Attesting, on.DeadlinePassed): attest.deadline,
     (at.Failing, on.FailedOnChain): closing.failed,
 }
 

@@ -160,6 +160,17 @@ class Closing:
 
 
 @dataclass(frozen=True)
+class Attesting:
+    """Closed on chain; waiting for the task's validators, if it has any."""
+
+    start: Start
+    record: Cid
+    signed: Digest
+    model_after: Cid
+    leader_signature: EnvelopeBytes
+
+
+@dataclass(frozen=True)
 class Failing:
     """The round cannot go on; waiting for that to stand on chain."""
 
@@ -189,6 +200,7 @@ State: TypeAlias = (
     | Summing
     | Recording
     | Closing
+    | Attesting
     | Failing
     | Ended
 )
