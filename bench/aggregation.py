@@ -32,7 +32,7 @@ from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_mas
 from zkpot.secure.groups import Group, draw_groups
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.member import Own, advertise, answer
-from zkpot.secure.session import Session, Step, close, take
+from zkpot.secure.session import Session, Step, close, take, told
 from zkpot.secure.states import MemberState
 from zkpot.secure.sums import check_group_sum
 from zkpot.secure.unmask import unmask
@@ -135,7 +135,7 @@ class GroupBench:
         self._public = public
         first = next(iter(self._owns.values())).opening
         self.lengths = Lengths(len(first.theta), len(first.blinding) // SCALAR_BYTES)
-        self._session = Session(self.group, self.lengths)
+        self._session = Session(self.group)
         self._states: dict[DeviceId, MemberState] = {}
         self._answers: dict[DeviceId, FromMember] = {}
         self._vectors: dict[DeviceId, bytes] = {}
@@ -167,7 +167,7 @@ class GroupBench:
         self._advance("confirm")
         self._advance("release")
         self._advance("")
-        unmask_s, found = _timed(partial(unmask, self._session, self._inputs))
+        unmask_s, found = _timed(partial(unmask, self._session, self.lengths, self._inputs))
         sealed = {device: self._scheme.commit(own.opening) for device, own in self._owns.items()}
         check_s, _ = _timed(partial(check_group_sum, self._all_groups, found, sealed, self._scheme))
         survivors = found.survivors
@@ -182,7 +182,7 @@ class GroupBench:
 
     def _advance(self, step: str) -> None:
         """All answers arrive, the step closes, and each member answers that."""
-        told: dict[DeviceId, ToMember] = {}
+        messages: dict[DeviceId, ToMember] = {}
         start = time.perf_counter()
         for device, message in self._answers.items():
             data = encode(message)
@@ -194,10 +194,11 @@ class GroupBench:
                 self._up[device] += len(vector)
                 self._inputs[device] = decode_masked_vector(vector)
         if self._session.step is not Step.DONE:
-            self._session, told = close(self._session)
+            self._session = close(self._session)
+            messages = told(self._session)
         self._collect += time.perf_counter() - start
         self._answers = {}
-        for device, message_to in told.items():
+        for device, message_to in messages.items():
             data = encode(message_to)
             self._down[device] += len(data)
             arrived_there = decode(type(message_to), data, limit=_LIMIT)

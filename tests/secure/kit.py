@@ -15,7 +15,7 @@ from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_mas
 from zkpot.secure.groups import Group, Member, draw_groups
 from zkpot.secure.mask import RISTRETTO255_ORDER, SCALAR_BYTES, Lengths
 from zkpot.secure.member import Own, advertise, answer
-from zkpot.secure.session import Session, Step, check_lengths, close, take
+from zkpot.secure.session import Session, Step, check_lengths, close, take, told
 from zkpot.secure.states import MemberState, decode_state, encode_state
 from zkpot.secure.sums import GroupSum
 from zkpot.secure.unmask import unmask
@@ -62,6 +62,7 @@ class World:
     """
 
     session: Session
+    lengths: Lengths
     owns: Mapping[DeviceId, Own]
     states: Mapping[DeviceId, MemberState]
     answers: Mapping[DeviceId, FromMember]
@@ -86,7 +87,7 @@ def begin(group: Group, owns: Mapping[DeviceId, Own]) -> World:
     answers: dict[DeviceId, FromMember] = {}
     for device in group.devices:
         states[device], answers[device] = advertise(group, owns[device].key, None)
-    return World(Session(group, lengths), owns, states, answers)
+    return World(Session(group), lengths, owns, states, answers)
 
 
 def advance(world: World, absent: Collection[DeviceId] = ()) -> World:
@@ -101,17 +102,18 @@ def advance(world: World, absent: Collection[DeviceId] = ()) -> World:
         arrived = over_the_wire(message)
         if device in world.vectors:
             inputs[device] = decode_masked_vector(world.vectors[device])
-            check_lengths(session.lengths, inputs[device])
+            check_lengths(world.lengths, inputs[device])
         session = take(session, device, arrived, world.public_keys)
-    session, outgoing = close(session)
+    session = close(session)
+    outgoing = told(session)
     states, answers, vectors = dict(world.states), {}, {}
-    for device, told in outgoing.items():
+    for device, asked in outgoing.items():
         state = decode_state(encode_state(states[device]))
-        found = answer(state, over_the_wire(told), world.owns[device])
+        found = answer(state, over_the_wire(asked), world.owns[device])
         states[device], answers[device] = found.state, found.message
         if found.vector is not None:
             vectors[device] = found.vector
-    return World(session, world.owns, states, answers, vectors, inputs, outgoing)
+    return World(session, world.lengths, world.owns, states, answers, vectors, inputs, outgoing)
 
 
 def advance_to(world: World, step: Step) -> World:
@@ -125,7 +127,7 @@ def finish(world: World, dropping: Mapping[Step, Collection[DeviceId]] | None = 
     """Runs to the end and unmasks; at each step those in `dropping` fall silent."""
     while world.session.step is not Step.DONE:
         world = advance(world, (dropping or {}).get(world.session.step, ()))
-    return unmask(world.session, world.inputs)
+    return unmask(world.session, world.lengths, world.inputs)
 
 
 def make_owns(

@@ -109,13 +109,13 @@ def test_a_server_that_swaps_a_masked_vector_gets_a_sum_that_is_refused() -> Non
     words = np.frombuffer(world.inputs[device].theta, "<u4").copy()
     words[0] += 1
     other = replace(world.inputs[device], theta=words.tobytes())
-    refused(world, unmask(world.session, {**world.inputs, device: other}))
+    refused(world, unmask(world.session, world.lengths, {**world.inputs, device: other}))
 
 
 def test_a_session_is_not_unmasked_early() -> None:
     world = advance_to(small_world(), Step.RELEASES)
     with pytest.raises(Rejected) as caught:
-        unmask(world.session, world.inputs)
+        unmask(world.session, world.lengths, world.inputs)
     assert caught.value.reason is Reason.OUT_OF_PHASE
 
 
@@ -138,7 +138,7 @@ def test_a_dealer_that_deals_another_secret_is_named(secret: str) -> None:
     with pytest.raises(DealerFailed) as failed:
         finish(world, {Step.INPUTS: absent})
     assert failed.value.device == liar
-    assert failed.value.reason is Reason.SUM_MISMATCH
+    assert failed.value.reason is Reason.DEALING_FALSE
 
 
 def test_false_shares_are_left_out_while_enough_good_ones_are_there() -> None:
@@ -156,5 +156,6 @@ def test_false_shares_are_left_out_while_enough_good_ones_are_there() -> None:
     change(second, drop=False)
     check(world, finish(replace(world, answers=answers)))
     change(third, drop=True)
-    with pytest.raises(DealerFailed, match="good shares"):
+    with pytest.raises(Rejected, match="good shares") as caught:
         finish(replace(world, answers=answers))
+    assert caught.value.reason is Reason.SHARE_INVALID

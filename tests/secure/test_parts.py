@@ -75,9 +75,9 @@ def test_another_beacon_draws_other_groups() -> None:
 def test_too_few_devices_and_devices_of_no_group() -> None:
     everyone = devices(9)
     for sealed, accepted, reason in (
-        (everyone, everyone[:4], Reason.OUT_OF_RANGE),
+        (everyone, everyone[:4], Reason.GROUP_TOO_SMALL),
         (everyone[1:], everyone, Reason.NOT_COMMITTED),
-        ([], [], Reason.OUT_OF_RANGE),
+        ([], [], Reason.GROUP_TOO_SMALL),
     ):
         with pytest.raises(Rejected) as caught:
             draw_groups(TASK, ROUND, BEACON, sealed, dict.fromkeys(accepted, 1))

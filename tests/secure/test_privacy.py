@@ -101,7 +101,7 @@ def test_swapping_models_with_the_same_total_changes_nothing_that_is_seen(
     # what the aggregator makes of it is the same sum.
     done = advance_to(after, Step.DONE)
     total = commitments().add_openings([own.opening for own in owns.values()], [1] * 6)
-    found = unmask(done.session, done.inputs)
+    found = unmask(done.session, done.lengths, done.inputs)
     assert np.array_equal(found.theta_sum, total.theta)
     assert found.blinding == total.blinding
 
@@ -180,7 +180,7 @@ def test_representations_show_no_secret() -> None:
         if world.session.step is Step.DONE:
             break
         world = advance(world)
-    shown.append(repr(unmask(world.session, world.inputs)))
+    shown.append(repr(unmask(world.session, world.lengths, world.inputs)))
     text = "".join(shown)
     for secret in hidden:
         assert repr(secret)[2:-1] not in text

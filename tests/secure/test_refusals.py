@@ -128,7 +128,7 @@ def test_keys_of_another_round_or_group() -> None:
         replayed = MaskKeys.generate().advertise(group, owner)
         relabelled = replace(replayed, group=world.group.digest)
         for item, reason in (
-            (replayed, Reason.STALE_ROUND),
+            (replayed, Reason.GROUP_MISMATCH),
             (relabelled, Reason.BAD_SIGNATURE),
         ):
 
@@ -144,7 +144,7 @@ def test_keys_of_another_round_or_group() -> None:
 def test_key_lists_that_are_short_doubled_unsorted_or_without_this_member() -> None:
     world = small_world()
     threshold = world.group.threshold
-    refuses(world, bend_keys(world, lambda items: items[: threshold - 1]), Reason.OUT_OF_RANGE)
+    refuses(world, bend_keys(world, lambda items: items[: threshold - 1]), Reason.GROUP_TOO_SMALL)
     refuses(world, bend_keys(world, lambda items: [*items[:-1], items[0]]), Reason.MALFORMED)
     refuses(world, bend_keys(world, lambda items: items[::-1]), Reason.MALFORMED)
     refuses(world, bend_keys(world, lambda items: items[1:]), Reason.NOT_IN_ROSTER)
@@ -196,7 +196,7 @@ def test_deliveries_that_are_short_doubled_or_from_strangers() -> None:
     mine = cast("Delivery", after.told[first])
     stranger = replace(mine.shares[1], dealer=DeviceId(bytes([255] * 20)))
     for shares, reason in (
-        (mine.shares[: before.group.threshold - 1], Reason.OUT_OF_RANGE),
+        (mine.shares[: before.group.threshold - 1], Reason.GROUP_TOO_SMALL),
         (mine.shares[1:], Reason.NOT_IN_ROSTER),
         (mine.shares[::-1], Reason.MALFORMED),
         ((mine.shares[0], *mine.shares), Reason.MALFORMED),
@@ -253,7 +253,7 @@ def test_survivors_that_are_short_strange_or_without_this_member() -> None:
     before, after = told(6, step=Step.INPUTS)
     honest = cast("Survivors", after.told[before.group.devices[0]])
     for devices, reason in (
-        (honest.devices[: before.group.threshold - 1], Reason.OUT_OF_RANGE),
+        (honest.devices[: before.group.threshold - 1], Reason.GROUP_TOO_SMALL),
         (honest.devices[1:], Reason.NOT_IN_ROSTER),
         (honest.devices[::-1], Reason.MALFORMED),
         ((*honest.devices, DeviceId(bytes([255] * 20))), Reason.NOT_IN_ROSTER),
@@ -267,10 +267,10 @@ def test_too_few_or_false_confirmations() -> None:
     items, threshold = honest.confirmations, before.group.threshold
     stale = replace(items[0], group=OTHER)
     for confirmations, reason in (
-        (items[: threshold - 1], Reason.OUT_OF_RANGE),
+        (items[: threshold - 1], Reason.GROUP_TOO_SMALL),
         (items[:1] * threshold, Reason.MALFORMED),
         ((replace(items[0], signature=items[1].signature), *items[1:]), Reason.BAD_SIGNATURE),
-        ((stale, *items[1:]), Reason.STALE_ROUND),
+        ((stale, *items[1:]), Reason.GROUP_MISMATCH),
     ):
         refuses(before, replace(honest, confirmations=confirmations), reason)
     answer(
@@ -287,7 +287,7 @@ def test_messages_of_another_round_or_group() -> None:
     for step in (Step.KEYS, Step.SHARES, Step.INPUTS, Step.CONFIRMATIONS):
         before, after = told(5, step=step)
         message = after.told[before.group.devices[0]]
-        refuses(before, replace(message, group=OTHER), Reason.STALE_ROUND)
+        refuses(before, replace(message, group=OTHER), Reason.GROUP_MISMATCH)
 
 
 def test_messages_out_of_order() -> None:
@@ -357,7 +357,7 @@ def test_answers_that_do_not_fit() -> None:
     inputs = advance(shares, [second])
     masked = cast("MaskedInput", inputs.answers[first])
     server_refuses(inputs, first, replace(masked, delivery=OTHER), Reason.MALFORMED)
-    lengths, vector = inputs.session.lengths, decode_masked_vector(inputs.vectors[first])
+    lengths, vector = inputs.lengths, decode_masked_vector(inputs.vectors[first])
     check_lengths(lengths, vector)
     for bent in (
         replace(vector, theta=vector.theta[:-4]),
@@ -365,7 +365,7 @@ def test_answers_that_do_not_fit() -> None:
     ):
         with pytest.raises(Rejected):
             check_lengths(lengths, bent)
-    server_refuses(inputs, first, replace(masked, group=dealing.seed), Reason.STALE_ROUND)
+    server_refuses(inputs, first, replace(masked, group=dealing.seed), Reason.GROUP_MISMATCH)
     server_refuses(inputs, second, masked, Reason.NOT_IN_ROSTER)
     confirmations = advance(inputs)
     one, other = confirmations.answers[first], confirmations.answers[inputs.group.devices[2]]

@@ -25,13 +25,14 @@ from zkpot.secure.exchange import (
     decode_masked_vector,
 )
 from zkpot.secure.member import answer
-from zkpot.secure.session import Session, Step, close, take
+from zkpot.secure.session import Session, Step, close, take, told
 from zkpot.secure.states import MemberState, decode_state, encode_state
 from zkpot.secure.unmask import unmask
 from zkpot.wire.codec import decode, encode
 
 OWNS = make_owns(openings(6))
 GROUP = one_group(OWNS, weights=[1, 2, 3, 4, 5, 6])
+LENGTHS = begin(GROUP, OWNS).lengths
 PICK = st.integers(0, 5)
 
 
@@ -101,7 +102,8 @@ class GroupMachine(RuleBasedStateMachine):
         if self.failed or self.session.step is Step.DONE:
             return
         try:
-            self.session, self.mail = close(self.session)
+            self.session = close(self.session)
+            self.mail = told(self.session)
         except Rejected:
             assert len(self.session.members(self.session.step)) < GROUP.threshold
             self.failed = True
@@ -138,7 +140,7 @@ class GroupMachine(RuleBasedStateMachine):
     def a_sum_is_right(self) -> None:
         if self.session.step is not Step.DONE:
             return
-        found = unmask(self.session, self.inputs)
+        found = unmask(self.session, LENGTHS, self.inputs)
         survivors = found.survivors
         assert len(survivors) >= GROUP.threshold
         expected = commitments().add_openings(
@@ -170,7 +172,7 @@ def test_members_go_on_after_a_kill_in_any_step(killed_in: Step) -> None:
             answers = {d: decode(t, data, limit=1 << 24) for d, (t, data) in outbox.items()}
             world = replace(world, states=states, answers=answers)
         world = advance(world)
-    assert unmask(world.session, world.inputs).survivors == GROUP.devices
+    assert unmask(world.session, world.lengths, world.inputs).survivors == GROUP.devices
 
 
 def test_a_member_killed_before_its_state_was_written_answers_as_if_asked_first() -> None:

@@ -111,7 +111,7 @@ def draw_groups(
         raise Rejected(Reason.NOT_COMMITTED, "an accepted device without a sealed commitment")
     if len(device_to_weight) < minimum:
         raise Rejected(
-            Reason.OUT_OF_RANGE, f"{len(device_to_weight)} devices, a group needs {minimum}"
+            Reason.GROUP_TOO_SMALL, f"{len(device_to_weight)} devices, a group needs {minimum}"
         )
     drawn = sorted(set(sealed), key=lambda device: digest("secure-draw", beacon, device))
     count = -(-len(drawn) // size)
@@ -155,10 +155,10 @@ def check_policy(
     """Returns the group if `policy` lets `device` take part in it; raises `Rejected` if not."""
     if len(group.members) < policy.minimum:
         raise Rejected(
-            Reason.OUT_OF_RANGE, f"a group of {len(group.members)}, we demand {policy.minimum}"
+            Reason.POLICY_REFUSED, f"a group of {len(group.members)}, we demand {policy.minimum}"
         )
     present = {device_to_owner.get(peer) for peer in group.devices if peer != device}
     missing = policy.owners - present
     if missing:
-        raise Rejected(Reason.OUT_OF_RANGE, f"no member of {', '.join(sorted(missing))}")
+        raise Rejected(Reason.POLICY_REFUSED, f"no member of {', '.join(sorted(missing))}")
     return group

@@ -77,7 +77,7 @@ def check_advertisement(
     `public_keys` are the roster's Ed25519 keys.
     """
     if item.group != group.digest:
-        raise Rejected(Reason.STALE_ROUND, "keys for another group or round")
+        raise Rejected(Reason.GROUP_MISMATCH, "keys for another group or round")
     if item.device not in group.device_to_weight or item.device not in public_keys:
         raise Rejected(Reason.NOT_IN_ROSTER, device_text(item.device))
     statement = keys_statement(group, item.device, item.channel_key, item.mask_key)
@@ -97,7 +97,7 @@ def check_key_list(
         raise Rejected(Reason.MALFORMED, "keys are not sorted, or not distinct")
     if len(items) < group.threshold:
         raise Rejected(
-            Reason.OUT_OF_RANGE, f"{len(items)} members advertised, {group.threshold} are needed"
+            Reason.GROUP_TOO_SMALL, f"{len(items)} members advertised, {group.threshold} are needed"
         )
     if len({key for item in items for key in (item.channel_key, item.mask_key)}) != 2 * len(items):
         raise Rejected(Reason.DUPLICATE, "a key is listed twice")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import digest
-from zkpot.model import Int64Array
+from zkpot.model import Int64Array, Shape
 from zkpot.wire.codec import Span
 
 RISTRETTO255_ORDER = (1 << 252) + 27742317777372353535851937790883648493
@@ -37,6 +37,11 @@ class Lengths:
 
     parameters: Annotated[int, Span(1, 1 << 24)]
     scalars: Annotated[int, Span(1, 1 << 12)]
+
+
+def lengths_of(shape: Shape, commitment: bytes) -> Lengths:
+    """The lengths of what `commitment` hides: a row of it, 32 bytes, has a scalar of blinding."""
+    return Lengths(shape.parameters, len(commitment) // SCALAR_BYTES)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

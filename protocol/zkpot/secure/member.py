@@ -132,7 +132,7 @@ def check_next(state: MemberState, message: ToMember) -> None:
     seat, place = state.seat, ORDER.index(type(message))
     name = type(message).__name__
     if message.group != seat.group.digest:
-        raise Rejected(Reason.STALE_ROUND, f"{name} for another group or round")
+        raise Rejected(Reason.GROUP_MISMATCH, f"{name} for another group or round")
     if place > len(seat.answered):
         raise Rejected(Reason.OUT_OF_PHASE, f"{name} is not what comes next")
     if place < len(seat.answered):
@@ -227,7 +227,7 @@ def release(
     statement = survivors_statement(group, state.survivors)
     for item in message.confirmations:
         if item.group != group.digest:
-            raise Rejected(Reason.STALE_ROUND, "a confirmation for another group or round")
+            raise Rejected(Reason.GROUP_MISMATCH, "a confirmation for another group or round")
         verify_signature(public_keys[item.device], statement, item.signature)
     shares = tuple(
         ReleasedShare(held.dealer, ShareKind.SEED, held.seed)
@@ -255,7 +255,7 @@ def _check_members(
         raise Rejected(Reason.NOT_IN_ROSTER, f"this member is not among the {what}")
     if len(devices) < seat.group.threshold:
         raise Rejected(
-            Reason.OUT_OF_RANGE, f"{len(devices)} {what}, {seat.group.threshold} are needed"
+            Reason.GROUP_TOO_SMALL, f"{len(devices)} {what}, {seat.group.threshold} are needed"
         )
 
 

@@ -15,6 +15,7 @@ CID: they are as long as the model. Whoever fetches one checks its lengths befor
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum, unique
+from functools import cached_property
 from typing import Annotated
 
 from zkpot.aggregation import MAX_GROUP
@@ -44,7 +45,10 @@ from zkpot.secure.groups import Group
 from zkpot.secure.keys import check_advertisement, survivors_statement
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.shares import share_digest
-from zkpot.wire.codec import Max
+from zkpot.wire.codec import Max, decode, encode
+
+MAX_DEALING_BYTES = 64 * 1024
+"""To 128 members at about 210 bytes each."""
 
 
 @unique
@@ -70,10 +74,15 @@ STEP_TO_MESSAGE: dict[Step, type[FromMember]] = {
 
 @dataclass(frozen=True)
 class Dealt:
-    """Who dealt what."""
+    """Who dealt what: an encoded dealing, read once; a group's are as many as its square."""
 
     device: DeviceId
-    dealing: Dealing
+    encoded: Annotated[bytes, Max(MAX_DEALING_BYTES)]
+
+    @cached_property
+    def dealing(self) -> Dealing:
+        """What was dealt."""
+        return decode(Dealing, self.encoded, limit=MAX_DEALING_BYTES)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,6 @@ class Session:
     """One group on its way to its sum."""
 
     group: Group
-    lengths: Lengths
     step: Step = Step.KEYS
     answered: Annotated[tuple[Answered, ...], Max(5 * MAX_GROUP)] = ()
     advertisements: Annotated[tuple[Advertisement, ...], Max(MAX_GROUP)] = ()
@@ -162,7 +170,7 @@ def take(
         case Dealing():
             if tuple(item.recipient for item in message.shares) != session.members(Step.KEYS):
                 raise Rejected(Reason.MALFORMED, "shares for other members than were listed")
-            session = replace(session, dealings=(*session.dealings, Dealt(sender, message)))
+            session = replace(session, dealings=(*session.dealings, Dealt(sender, encode(message))))
         case MaskedInput():
             if message.delivery != dealers_digest(group.digest, session.dealers):
                 raise Rejected(Reason.MALFORMED, "masked with other members than have dealt")
@@ -180,35 +188,37 @@ def take(
     return replace(session, answered=(*session.answered, answer))
 
 
-def close(session: Session) -> tuple[Session, dict[DeviceId, ToMember]]:
-    """Ends the open step: the next one, and a message for each who takes part in it.
-
-    Raises `Rejected` if fewer than the threshold answered: the group has failed.
-    """
+def close(session: Session) -> Session:
+    """Ends the open step; raises `Rejected` if too few answered: the group has failed."""
     group, step = session.group, session.step
     if step is Step.DONE:
         raise Rejected(Reason.OUT_OF_PHASE, "all steps are done")
-    members = session.members(step)
-    if len(members) < group.threshold:
+    number = len(session.members(step))
+    if number < group.threshold:
         raise Rejected(
-            Reason.OUT_OF_RANGE,
-            f"{step.name.lower()}: {len(members)} of {len(group.members)} members, "
+            Reason.GROUP_TOO_SMALL,
+            f"{step.name.lower()}: {number} of {len(group.members)} members, "
             f"{group.threshold} are needed",
         )
-    after = replace(session, step=Step(step + 1))
-    match step:
-        case Step.KEYS:
-            listed = sorted(session.advertisements, key=lambda item: item.device)
-            return after, dict.fromkeys(members, KeyList(group.digest, tuple(listed)))
+    return replace(session, step=Step(step + 1))
+
+
+def told(session: Session) -> dict[DeviceId, ToMember]:
+    """What those who may answer in the open step are asked, the same every time."""
+    name, members = session.group.digest, session.expected
+    match session.step:
         case Step.SHARES:
-            return after, {member: _delivery(session, member) for member in members}
+            listed = sorted(session.advertisements, key=lambda item: item.device)
+            return dict.fromkeys(members, KeyList(name, tuple(listed)))
         case Step.INPUTS:
-            return after, dict.fromkeys(members, Survivors(group.digest, members))
+            return {member: _delivery(session, member) for member in members}
         case Step.CONFIRMATIONS:
+            return dict.fromkeys(members, Survivors(name, members))
+        case Step.RELEASES:
             signed = sorted(session.confirmations, key=lambda item: item.device)
-            return after, dict.fromkeys(members, Confirmations(group.digest, tuple(signed)))
+            return dict.fromkeys(members, Confirmations(name, tuple(signed)))
         case _:
-            return after, {}
+            return {}
 
 
 def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
@@ -246,7 +256,7 @@ def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:
     """Rule 1."""
     name, step = type(message).__name__, session.step
     if message.group != session.group.digest:
-        raise Rejected(Reason.STALE_ROUND, f"{name} for another group or round")
+        raise Rejected(Reason.GROUP_MISMATCH, f"{name} for another group or round")
     for item in session.answered:
         if item.device == sender and STEP_TO_MESSAGE[item.step] is type(message):
             same = item.message == message_digest(message)

@@ -96,10 +96,10 @@ def open_shares(
         )
     except (CryptoError, ValueError, TypeError) as error:
         raise Rejected(
-            Reason.MALFORMED, f"the shares of {device_text(dealer)} do not open"
+            Reason.SHARE_INVALID, f"the shares of {device_text(dealer)} do not open"
         ) from error
     if len(plain) != 2 * SHARE_BYTES:
-        raise Rejected(Reason.MALFORMED, f"the shares of {device_text(dealer)} are cut short")
+        raise Rejected(Reason.SHARE_INVALID, f"the shares of {device_text(dealer)} are cut short")
     return bytes(plain[:SHARE_BYTES]), bytes(plain[SHARE_BYTES:])
 
 
