@@ -8,9 +8,11 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Annotated
 
+from zkpot.aggregation import MAX_GROUP, parse_aggregation
 from zkpot.ids import TaskId
 from zkpot.link import BrokerSettings, Tls
 from zkpot.proof.child import Limits
+from zkpot.secure.groups import MINIMUM_GROUP, GroupPolicy
 from zkpot.wire.codec import Span
 from zkpot_agent.train.trainer import TrainSettings
 
@@ -98,10 +100,23 @@ class ProveConfig:
 class PrivacyConfig:
     """What this device agrees to, whatever a task asks.
 
-    In the aggregation modes named `plain:…` the aggregator sees this device's model.
+    In the aggregation modes named `plain:…` the aggregator sees this device's model. In
+    `secure` nobody does; the group whose sum it is in must then have `minimum_group` members
+    and, besides this device, one of each of `owners`.
     """
 
     aggregation: tuple[str, ...] = ("plain:fedavg",)
+    minimum_group: Annotated[int, Span(2, MAX_GROUP)] = MINIMUM_GROUP
+    owners: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.aggregation:
+            parse_aggregation(name)
+
+    @property
+    def group_policy(self) -> GroupPolicy:
+        """What this device demands of its group."""
+        return GroupPolicy(self.minimum_group, frozenset(self.owners))
 
 
 @dataclass(frozen=True)

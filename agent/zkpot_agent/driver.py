@@ -23,7 +23,9 @@ from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
-from zkpot_agent.work import RECEIPT, Worker, opening_key
+from zkpot_agent.round.step import Step
+from zkpot_agent.round_secrets import forgotten, member_key
+from zkpot_agent.work import RECEIPT, Worker
 
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class Driver:
             self._on_state(step.state)
         self._carry_out(tuple(e for e in step.effects if not isinstance(e, do.Send)))
 
-    def _write(self, step: machine.Step) -> None:
+    def _write(self, step: Step) -> None:
         puts: dict[str, bytes | None] = {STATE_KEY: encode_tagged(step.state)}
         outgoing: list[Outgoing] = []
         for effect in step.effects:
@@ -97,14 +99,11 @@ class Driver:
                     outgoing += self._worker.outgoing(effect)
                 case do.Forget(round_number):
                     self._stop_work()
-                    puts |= self._forgotten(round_number)
+                    puts |= forgotten(self._worker.journal, round_number)
+                    puts |= self._worker.blocks.clear()
+                case do.KeepMember(round_number, member):
+                    puts[member_key(round_number)] = member
         self._worker.journal.transition(puts, outgoing)
-
-    def _forgotten(self, round_number: Round) -> dict[str, bytes | None]:
-        last = opening_key(round_number)
-        prefix = opening_key(0)[:-8]
-        secrets = [key for key, _ in self._worker.journal.items(prefix) if key <= last]
-        return dict.fromkeys(secrets) | self._worker.blocks.clear()
 
     def _carry_out(self, effects: tuple[do.Effect, ...]) -> None:
         worker = self._worker
@@ -114,9 +113,11 @@ class Driver:
                     self._begin(joined.round, partial(worker.train, joined))
                 case do.Prove(proving):
                     self._begin(proving.joined.round, partial(worker.prove, proving))
-                case do.SealOpening(submitted, verdicts):
-                    sealing = partial(worker.seal_opening, submitted, verdicts)
-                    self._begin(submitted.joined.round, sealing)
+                case do.Contribute(submitted, verdicts):
+                    contributing = partial(worker.contribute, submitted, verdicts)
+                    self._begin(submitted.joined.round, contributing)
+                case do.Answer(seated):
+                    self._begin(seated.group.round, partial(worker.answer, seated))
                 case do.CheckRecord(opened, record):
                     checking = partial(worker.check_record, opened, record)
                     self._begin(opened.submitted.joined.round, checking)
@@ -129,7 +130,7 @@ class Driver:
                         _logger.warning("round %d: %s", round_number, what)
                 case do.Send():
                     worker.journal.transition({}, worker.outgoing(effect))
-                case do.Forget():
+                case do.Forget() | do.KeepMember():
                     pass
 
     def _begin(
@@ -149,7 +150,8 @@ class Driver:
     def _silence_s(self) -> float:
         """The longest a step may take without saying so: its child's limit and one download."""
         limits = self._worker.task.deadlines
-        return max(limits.commit, limits.prove, limits.record) + FETCH_SECONDS + GRACE_SECONDS
+        longest = max(limits.commit, limits.prove, limits.aggregate, limits.record)
+        return longest + FETCH_SECONDS + GRACE_SECONDS
 
     async def _persist(
         self, round_number: Round, work: Callable[[], Coroutine[Any, Any, on.Event]]

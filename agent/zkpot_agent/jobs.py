@@ -1,4 +1,4 @@
-"""What the agent does in child processes: training, committing, checking.
+"""What the agent does in child processes: training, committing, masking, checking.
 
 Every job is a pure function of its arguments, so that a killed one is simply run again.
 Proving is `zkpot.proof.jobs.prove`.
@@ -15,6 +15,10 @@ from zkpot.ids import DeviceId, Digest, Round, TaskId
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening, Progress
 from zkpot.record import Record
+from zkpot.secure import member
+from zkpot.secure.exchange import ToMember
+from zkpot.secure.states import MemberState
+from zkpot.secure.sums import decode_group_sum
 from zkpot.statement import commitment_context
 from zkpot.task import Task
 from zkpot_agent.config import DataConfig, TrainConfig
@@ -65,13 +69,32 @@ def commit(
     return Committed(opening, commitment, wellformed)
 
 
+def answer(
+    _progress: Progress, state: MemberState, message: ToMember, own: member.Own
+) -> member.Answer:
+    """Takes the next step as a member of a group; raises `Rejected` if it must not be taken."""
+    return member.answer(state, message, own)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The list of survivors that this device signed in its group."""
+
+    index: int
+    survivors: tuple[DeviceId, ...]
+
+
 @dataclass(frozen=True)
 class OwnEntry:
-    """What this device knows of itself in a round; `opening_taken`: it has a receipt for it."""
+    """What this device knows of itself in a round.
+
+    `opening_taken`: it has a receipt for it. `confirmed`: in secure mode, what it signed.
+    """
 
     device: DeviceId
     count: int
-    opening_taken: bool
+    opening_taken: bool = False
+    confirmed: Confirmed | None = None
 
 
 def check_record(
@@ -98,4 +121,9 @@ def check_record(
     summands = {summand.device for summand in record.sum.summands}
     if own.opening_taken and own.device not in summands:
         raise Rejected(Reason.SUM_MISMATCH, "our own model is left out of the sum")
+    for cid in record.groups:
+        found = decode_group_sum(get(cid))
+        signed = own.confirmed
+        if signed and signed.index == found.index and signed.survivors != found.survivors:
+            raise Rejected(Reason.SUM_MISMATCH, "our group's sum is not of those we confirmed")
     return record.parent

@@ -17,6 +17,7 @@ from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof.registry import available
 from zkpot.proof.system import Progress
+from zkpot.secure.exchange import Confirmations, Delivery, KeyList, Survivors
 from zkpot.task import Task, decode_task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
@@ -31,11 +32,13 @@ from zkpot.wire.messages import (
     Want,
 )
 from zkpot_agent.blocks import JournalBlocks
-from zkpot_agent.config import JOURNAL_FILE, AgentConfig, with_credentials
+from zkpot_agent.config import JOURNAL_FILE, AgentConfig, ProveMode, with_credentials
 from zkpot_agent.driver import Driver, Spawn
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile import bounded, profile_of
 from zkpot_agent.profile_holds import Holds
+from zkpot_agent.proving.offload import OffloadClient
+from zkpot_agent.proving.policy import ProvingPolicy
 from zkpot_agent.round import events as on
 from zkpot_agent.round.machine import round_of
 from zkpot_agent.round.states import State
@@ -80,27 +83,35 @@ class AgentService:
 
     async def run(self) -> None:
         """Takes part until cancelled; raises `Fatal` for what only the owner can mend."""
-        blocks = JournalBlocks(self._journal)
+        blocks, prove = JournalBlocks(self._journal), self._config.prove
         link = MqttLink(
             self._config.broker,
             client_id=device_text(self._key.id),
             journal=self._journal,
-            subscriptions=topics.device_subscriptions(self._key.id, self._config.task_id),
+            subscriptions=(
+                *topics.device_subscriptions(self._key.id, self._config.task_id),
+                *topics.offload_subscriptions(self._key.id, map(device_id, prove.prover_keys)),
+            ),
             will=self._status(online=False),
             births=self._births,
         )
+        window = self._profile.network.blocks_in_flight if self._profile else DEFAULT_WINDOW
         self._exchange = BlockExchange(
             link,
             key=self._key,
             store=blocks,
             address=lambda _peer, kind: topics.up(self._key.id, kind),
-            window=self._profile.network.blocks_in_flight if self._profile else DEFAULT_WINDOW,
+            window=window,
+        )
+        self._offload = OffloadClient(
+            link, self._key, self._journal, prove.prover_keys, lease_s=prove.lease_s, window=window
         )
         self._line.phase("connecting to the broker")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(link.run())
                 group.create_task(self._exchange.run())
+                group.create_task(self._offload.run())
                 group.create_task(self._receive_all(link))
                 group.create_task(self._join(blocks, group.create_task))
                 group.create_task(self._say_ready(link))
@@ -121,6 +132,10 @@ class AgentService:
         """Fetches the task, gets the proof system ready, then lets the round begin."""
         objects = Objects(self._exchange, device_id(self._operator))
         task = await self._task(objects)
+        prove = self._config.prove
+        policy = ProvingPolicy(
+            prove.mode or ProveMode.LOCAL, self._journal, self._offload if prove.provers else None
+        )
         worker = self._worker_type(
             self._config,
             task,
@@ -130,10 +145,14 @@ class AgentService:
             objects,
             self._line.progress,
             Holds.of(self._profile),
+            policy.prove,
         )
         self._line.phase("preparing the proof system")
-        self._pulse.busy(PREPARE_SECONDS)
+        self._pulse.busy(PREPARE_SECONDS + task.deadlines.prove)
         await worker.prepare()
+        await policy.prepare(
+            worker.backend, self._config.limits, task.deadlines.prove, self._line.progress
+        )
         self._pulse.idle()
         self._driver = Driver(worker, spawn, self._entered, self._pulse)
         self._line.phase("waiting for a round")
@@ -166,6 +185,9 @@ class AgentService:
     def _receive(self, incoming: Incoming) -> None:
         if not incoming.payload:
             return
+        if topics.of_prover(incoming.topic):
+            self._offload.receive(incoming)
+            return
         opened = open_envelope(incoming.payload, self._keys)
         match opened.message:
             case Announcement() as announcement if announcement.task == self._config.task_id:
@@ -173,6 +195,8 @@ class AgentService:
                 self._apply(on.Announced(announcement))
             case Receipt() as receipt if receipt.task == self._config.task_id:
                 self._apply(on.Receipted(receipt))
+            case KeyList() | Delivery() | Survivors() | Confirmations() as told:
+                self._apply(on.Told(told))
             case RecordProposal(task, round_number, record) if task == self._config.task_id:
                 self._apply(on.RecordProposed(round_number, record))
             case Want() | Block() as content:
@@ -192,6 +216,7 @@ class AgentService:
         return [
             self._status(online=True),
             Outgoing(topics.capabilities(self._key.id), sign(capabilities, self._key), retain=True),
+            *self._offload.births(),
             *(self._driver.unanswered() if self._driver is not None else ()),
         ]
 

@@ -18,8 +18,9 @@ from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig, DataConfig, ExportConfig
 from zkpot_agent.objects import Objects
 from zkpot_agent.round import events as on
-from zkpot_agent.round.states import Opened, Proving, Submitted
-from zkpot_agent.work import Worker, opening_key
+from zkpot_agent.round.states import Opened, Proving, Seated, Submitted
+from zkpot_agent.round_secrets import opening_key
+from zkpot_agent.work import Worker
 
 
 def config(folder: Path) -> AgentConfig:
@@ -81,11 +82,15 @@ class FakeWorker(Worker):
         """See `Worker.prove`."""
         return await self._order("prove", proving)
 
-    async def seal_opening(self, submitted: Submitted, verdicts: Cid) -> on.Event:
-        """See `Worker.seal_opening`."""
-        return await self._order("seal", (submitted, verdicts))
+    async def contribute(self, submitted: Submitted, verdicts: Cid) -> on.Event:
+        """See `Worker.contribute`."""
+        return await self._order("contribute", (submitted, verdicts))
 
-    async def check_record(self, opened: Opened, cid: Cid) -> on.Event:
+    async def answer(self, seated: Seated) -> on.Event:
+        """See `Worker.answer`."""
+        return await self._order("answer", seated)
+
+    async def check_record(self, opened: Opened | Seated, cid: Cid) -> on.Event:
         """See `Worker.check_record`."""
         return await self._order("check", (opened, cid))
 

@@ -23,7 +23,8 @@ from zkpot_agent.driver import INCIDENT, Driver
 from zkpot_agent.inference import MODEL_FILE
 from zkpot_agent.round import events as on
 from zkpot_agent.round import states as at
-from zkpot_agent.work import RECEIPT, opening_key
+from zkpot_agent.round_secrets import opening_key
+from zkpot_agent.work import RECEIPT
 
 ROUND = Round(1)
 FILE = "journal.sqlite"
@@ -128,7 +129,7 @@ async def _advance(device: Power, last: type) -> None:
 async def test_a_whole_round(folder: Path) -> None:
     device = Power(folder)
     await _advance(device, at.Opened)
-    assert device.work == ["train", "prove", "seal"]
+    assert device.work == ["train", "prove", "contribute"]
     kinds = [type(message).__name__ for message in device.outbox]
     assert kinds == ["Commitment", "Submission", "Opening"]
     device.driver.apply(on.RecordProposed(ROUND, cid("r")))

@@ -42,7 +42,8 @@ from zkpot_agent.hostile import KINDS, hostile_worker
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.states import Proving
-from zkpot_agent.work import Worker, opening_key
+from zkpot_agent.round_secrets import opening_key
+from zkpot_agent.work import Worker
 
 
 class Stand:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from tests.agent import members
 from tests.agent.announcements import TASK, announcement, cid
 
 from zkpot.errors import Reason
@@ -24,6 +25,7 @@ from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
+from zkpot_agent.round.step import Step
 
 JOINED = announcement(2, Phase.COMMIT)
 DRAWN = announcement(2, Phase.PROVE)
@@ -41,6 +43,26 @@ SUBMITTED = at.Submitted(
 )
 OPENING = at.Opening(SUBMITTED, cid("verdicts 2"))
 OPENED = at.Opened(SUBMITTED, cid("opening"))
+GROUP = members.group(2)
+KEYS = members.advertisement(2)
+TOLD = tuple(members.told(2, place) for place in range(members.STEPS))
+ANSWERS = (KEYS, *(members.answer(2, place) for place in range(members.STEPS)))
+
+
+def seated(told: int, answers: int) -> at.Seated:
+    """In the group, so far into the exchange."""
+    return at.Seated(
+        SUBMITTED,
+        cid("verdicts 2"),
+        GROUP,
+        tuple(map(encode_tagged, TOLD[:told])),
+        tuple(map(encode_tagged, ANSWERS[:answers])),
+    )
+
+
+SEATED = seated(0, 1)
+ANSWERING = seated(1, 1)
+RELEASED = seated(4, 5)
 STATES: tuple[at.State, ...] = (
     IDLE,
     TRAINING,
@@ -49,6 +71,7 @@ STATES: tuple[at.State, ...] = (
     SUBMITTED,
     OPENING,
     OPENED,
+    SEATED,
 )
 IN_ROUND = STATES[1:]
 
@@ -83,7 +106,7 @@ def _announced(phase: Phase, round_number: int = 2) -> on.Announced:
             SUBMITTED,
             _announced(Phase.AGGREGATE),
             OPENING,
-            (do.SealOpening(SUBMITTED, cid("verdicts 2")),),
+            (do.Contribute(SUBMITTED, cid("verdicts 2")),),
         ),
         (OPENING, on.OpeningSealed(ROUND, cid("opening")), OPENED, (SEND_OPENING,)),
         (OPENED, _announced(Phase.RECORD), OPENED, ()),
@@ -97,6 +120,31 @@ def _announced(phase: Phase, round_number: int = 2) -> on.Announced:
             OPENED,
             on.RecordChecked(ROUND, cid("r"), None, ""),
             OPENED,
+            (do.Send(Kind.RECORD, RecordSignature(TASK, ROUND, cid("r"))),),
+        ),
+        (
+            OPENING,
+            on.Advertised(ROUND, GROUP, KEYS, b"member"),
+            SEATED,
+            (do.KeepMember(ROUND, b"member"), do.Send(Kind.SECURE, KEYS)),
+        ),
+        (SEATED, on.Told(TOLD[0]), ANSWERING, (do.Answer(ANSWERING),)),
+        (
+            ANSWERING,
+            on.Answered(ROUND, ANSWERS[1], b"dealt"),
+            seated(1, 2),
+            (do.KeepMember(ROUND, b"dealt"), do.Send(Kind.SECURE, ANSWERS[1])),
+        ),
+        (
+            RELEASED,
+            on.RecordProposed(ROUND, cid("r")),
+            RELEASED,
+            (do.CheckRecord(RELEASED, cid("r")),),
+        ),
+        (
+            RELEASED,
+            on.RecordChecked(ROUND, cid("r"), None, ""),
+            RELEASED,
             (do.Send(Kind.RECORD, RecordSignature(TASK, ROUND, cid("r"))),),
         ),
         (
@@ -117,20 +165,25 @@ def _announced(phase: Phase, round_number: int = 2) -> on.Announced:
         "waits for the record",
         "checks the record",
         "signs the record",
+        "takes its place in the group",
+        "is asked",
+        "answers",
+        "checks the record of its sum",
+        "signs the record of its sum",
         "ends",
     ],
 )
 def test_an_undisturbed_round(
     before: at.State, event: on.Event, after: at.State, effects: tuple[do.Effect, ...]
 ) -> None:
-    assert machine.step(before, event) == machine.Step(after, effects)
+    assert machine.step(before, event) == Step(after, effects)
 
 
 @in_round
 def test_a_later_round_ends_the_one_under_way(state: at.State) -> None:
     later = announcement(4, Phase.COMMIT)
     found = machine.step(state, on.Announced(later))
-    assert found == machine.Step(at.Training(later), (do.Forget(ROUND), do.Train(later)))
+    assert found == Step(at.Training(later), (do.Forget(ROUND), do.Train(later)))
 
 
 @by_state
@@ -152,19 +205,19 @@ def test_the_model_of_a_missed_round_is_kept(state: at.State) -> None:
 def test_a_device_that_gave_up_keeps_the_model_too() -> None:
     gone = machine.step(PROVING, on.GaveUp(ROUND, "out of memory")).state
     found = machine.step(gone, _announced(Phase.CLOSED))
-    assert found == machine.Step(OVER, (do.KeepModel(cid("record 2")),))
+    assert found == Step(OVER, (do.KeepModel(cid("record 2")),))
 
 
 @in_round
 def test_a_failed_round_ends_without_a_model(state: at.State) -> None:
     found = machine.step(state, _announced(Phase.FAILED))
-    assert found == machine.Step(OVER, (do.Forget(ROUND),))
+    assert found == Step(OVER, (do.Forget(ROUND),))
 
 
 @by_state
 @pytest.mark.parametrize("phase", list(Phase))
 def test_an_earlier_round_is_old_news(state: at.State, phase: Phase) -> None:
-    assert machine.step(state, _announced(phase, 0)) == machine.Step(state)
+    assert machine.step(state, _announced(phase, 0)) == Step(state)
 
 
 @pytest.mark.parametrize("phase", [Phase.SEAL, Phase.PROVE, Phase.AGGREGATE])
@@ -183,7 +236,7 @@ def test_verdicts_without_our_proof_end_the_round(state: at.State) -> None:
 
 
 def test_a_device_that_ended_its_round_does_not_join_it_again() -> None:
-    assert machine.step(OVER, _announced(Phase.COMMIT)) == machine.Step(OVER)
+    assert machine.step(OVER, _announced(Phase.COMMIT)) == Step(OVER)
 
 
 @pytest.mark.parametrize("state", [PROVING, SUBMITTED])
@@ -200,24 +253,24 @@ def test_a_second_batch_is_refused_and_noted(state: at.State, change: dict[str, 
 
 @pytest.mark.parametrize("state", [PROVING, SUBMITTED])
 def test_the_same_batch_again_is_nothing(state: at.State) -> None:
-    assert machine.step(state, _announced(Phase.PROVE)) == machine.Step(state)
+    assert machine.step(state, _announced(Phase.PROVE)) == Step(state)
 
 
 @pytest.mark.parametrize("missing", ["sealed", "beacon", "batch"])
 def test_a_draw_that_is_incomplete_is_ignored(missing: str) -> None:
     event = on.Announced(replace(DRAWN, **{missing: None}))  # type: ignore[arg-type]
-    assert machine.step(COMMITTED, event) == machine.Step(COMMITTED)
+    assert machine.step(COMMITTED, event) == Step(COMMITTED)
 
 
 def test_verdicts_that_are_not_named_are_ignored() -> None:
     event = on.Announced(announcement(2, Phase.AGGREGATE, verdicts=None))
-    assert machine.step(SUBMITTED, event) == machine.Step(SUBMITTED)
+    assert machine.step(SUBMITTED, event) == Step(SUBMITTED)
 
 
 @in_round
 def test_giving_up_ends_the_round_and_says_why(state: at.State) -> None:
     found = machine.step(state, on.GaveUp(ROUND, "why"))
-    assert found == machine.Step(OVER, (do.Forget(ROUND), do.LogIncident(ROUND, "why")))
+    assert found == Step(OVER, (do.Forget(ROUND), do.LogIncident(ROUND, "why")))
 
 
 def test_a_wrong_record_is_refused_with_its_reason() -> None:
@@ -227,6 +280,75 @@ def test_a_wrong_record_is_refused_with_its_reason() -> None:
     assert found.state == OPENED
     assert found.effects[0] == do.Send(Kind.RECORD, refusal)
     assert isinstance(found.effects[1], do.LogIncident)
+
+
+# --- in a group -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", range(members.STEPS))
+def test_the_same_message_again_is_given_the_same_answer_again(place: int) -> None:
+    found = machine.step(RELEASED, on.Told(TOLD[place]))
+    assert found == Step(RELEASED, (do.Send(Kind.SECURE, ANSWERS[place + 1]),))
+
+
+@pytest.mark.parametrize("place", range(members.STEPS))
+def test_another_message_in_an_answered_place_is_noted_and_never_answered(place: int) -> None:
+    found = machine.step(RELEASED, on.Told(members.told(2, place, "other")))
+    assert found.state == RELEASED
+    assert [type(effect) for effect in found.effects] == [do.LogIncident]
+
+
+def test_a_message_that_is_being_answered_is_neither_answered_twice_nor_replaced() -> None:
+    assert machine.step(ANSWERING, on.Told(TOLD[0])) == Step(ANSWERING)
+    other = machine.step(ANSWERING, on.Told(members.told(2, 0, "other")))
+    assert other.state == ANSWERING
+    assert [type(effect) for effect in other.effects] == [do.LogIncident]
+
+
+@pytest.mark.parametrize("state", [SEATED, ANSWERING])
+@pytest.mark.parametrize("place", range(2, members.STEPS))
+def test_a_step_cannot_be_skipped(state: at.State, place: int) -> None:
+    assert machine.step(state, on.Told(TOLD[place])) == Step(state)
+
+
+@by_state
+def test_messages_of_another_group_or_round_are_ignored(state: at.State) -> None:
+    assert machine.step(state, on.Told(members.told(1, 0))) == Step(state)
+
+
+def test_a_refused_message_leaves_its_place_free() -> None:
+    found = machine.step(ANSWERING, on.Refused(ROUND, "x" * 500))
+    assert found.state == SEATED
+    (incident,) = found.effects
+    assert isinstance(incident, do.LogIncident)
+    assert incident.what.startswith("refused a KeyList: x")
+    assert len(incident.what) == 200
+    other = machine.step(SEATED, on.Told(members.told(2, 0, "other")))
+    assert isinstance(other.effects[0], do.Answer)
+
+
+@pytest.mark.parametrize("state", [OPENING, SEATED])
+def test_second_verdicts_are_refused_and_noted(state: at.State) -> None:
+    again = announcement(2, Phase.AGGREGATE)
+    assert machine.step(state, on.Announced(again)) == Step(state)
+    other = replace(again, verdicts=cid("other verdicts"))
+    found = machine.step(state, on.Announced(other))
+    assert found.state == state
+    assert [type(effect) for effect in found.effects] == [do.LogIncident]
+
+
+def test_the_survivors_are_known_once_they_are_confirmed() -> None:
+    assert seated(3, 3).confirmed is None
+    assert seated(3, 4).confirmed == RELEASED.confirmed == GROUP.devices
+
+
+@pytest.mark.parametrize("state", [SEATED, ANSWERING, RELEASED])
+def test_what_others_must_not_see_is_not_shown(state: at.Seated) -> None:
+    """Shares are released to the aggregator, not to whoever reads a log."""
+    event = on.Answered(ROUND, ANSWERS[-1], b"secret member")
+    shown = [repr(event), repr(state), repr(machine.step(state, event))]
+    assert not any("secret member" in text for text in shown)
+    assert not any(repr(encode_tagged(ANSWERS[-1])) in text for text in shown)
 
 
 @by_state
@@ -256,6 +378,9 @@ LATE: tuple[on.Event, ...] = (
     on.Proved(Round(1), 9, cid("other")),
     on.Declined(Round(1), "late"),
     on.OpeningSealed(Round(1), cid("other")),
+    on.Advertised(Round(1), GROUP, KEYS, b"member"),
+    on.Answered(Round(1), ANSWERS[1], b"member"),
+    on.Refused(Round(1), "late"),
     on.GaveUp(Round(9), "late"),
     on.RecordProposed(Round(1), cid("other")),
     on.RecordChecked(Round(1), cid("other"), None, ""),
@@ -265,7 +390,7 @@ LATE: tuple[on.Event, ...] = (
 @by_state
 @pytest.mark.parametrize("event", LATE, ids=lambda event: type(event).__name__)
 def test_results_of_another_round_change_nothing(state: at.State, event: on.Event) -> None:
-    assert machine.step(state, event) == machine.Step(state)
+    assert machine.step(state, event) == Step(state)
 
 
 OUT_OF_PLACE: tuple[on.Event, ...] = (
@@ -273,24 +398,32 @@ OUT_OF_PLACE: tuple[on.Event, ...] = (
     on.Proved(ROUND, 9, cid("other")),
     on.Declined(ROUND, "no way"),
     on.OpeningSealed(ROUND, cid("other")),
+    on.Advertised(ROUND, GROUP, KEYS, b"member"),
+    on.Told(TOLD[0]),
+    on.Answered(ROUND, ANSWERS[1], b"member"),
+    on.Refused(ROUND, "other"),
     on.RecordProposed(ROUND, cid("other")),
     on.RecordChecked(ROUND, cid("other"), None, ""),
 )
-_PLACE: dict[type, type] = {
-    on.Trained: at.Training,
-    on.Proved: at.Proving,
-    on.Declined: at.Proving,
-    on.OpeningSealed: at.Opening,
-    on.RecordProposed: at.Opened,
-    on.RecordChecked: at.Opened,
+_PLACES: dict[type, tuple[type, ...]] = {
+    on.Trained: (at.Training,),
+    on.Proved: (at.Proving,),
+    on.Declined: (at.Proving,),
+    on.OpeningSealed: (at.Opening,),
+    on.Advertised: (at.Opening,),
+    on.Told: (at.Seated,),
+    on.Answered: (at.Seated,),
+    on.Refused: (at.Seated,),
+    on.RecordProposed: (at.Opened, at.Seated),
+    on.RecordChecked: (at.Opened, at.Seated),
 }
 
 
 @by_state
 @pytest.mark.parametrize("event", OUT_OF_PLACE, ids=lambda event: type(event).__name__)
 def test_events_out_of_place_change_nothing(state: at.State, event: on.Event) -> None:
-    if type(state) is not _PLACE[type(event)]:
-        assert machine.step(state, event) == machine.Step(state)
+    if type(state) not in _PLACES[type(event)]:
+        assert machine.step(state, event) == Step(state)
 
 
 @pytest.mark.parametrize(
@@ -301,8 +434,11 @@ def test_events_out_of_place_change_nothing(state: at.State, event: on.Event) ->
         (COMMITTED, (SEND_COMMITMENT,)),
         (PROVING, (do.Prove(PROVING),)),
         (SUBMITTED, (SEND_SUBMISSION,)),
-        (OPENING, (do.SealOpening(SUBMITTED, cid("verdicts 2")),)),
+        (OPENING, (do.Contribute(SUBMITTED, cid("verdicts 2")),)),
         (OPENED, (SEND_OPENING,)),
+        (SEATED, (do.Send(Kind.SECURE, KEYS),)),
+        (ANSWERING, (do.Answer(ANSWERING),)),
+        (RELEASED, (do.Send(Kind.SECURE, ANSWERS[-1]),)),
     ],
 )
 def test_resuming_goes_on_with_what_was_decided(

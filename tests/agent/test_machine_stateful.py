@@ -5,6 +5,7 @@ from typing import Any, get_args
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.agent import members
 from tests.agent.announcements import TASK, announcement, cid
 
 from zkpot.cid import Cid
@@ -12,6 +13,7 @@ from zkpot.errors import Reason
 from zkpot.ids import Beacon, Digest, Round
 from zkpot.wire.codec import decode_tagged, encode_tagged
 from zkpot.wire.messages import Commitment, Opening, Phase, Receipt, Submission
+from zkpot.wire.topics import Kind
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round import machine
@@ -30,6 +32,7 @@ class Device(RuleBasedStateMachine):
         super().__init__()
         self.state: at.State = at.Idle(Round(0))
         self.secrets: dict[Round, bytes] = {}
+        self.members: dict[Round, bytes] = {}
         self.sent: dict[tuple[type, Round], set[object]] = {}
         self.proven: dict[bytes, set[tuple[Beacon, Cid]]] = {}
         self.work: do.Effect | None = None
@@ -44,25 +47,41 @@ class Device(RuleBasedStateMachine):
         self.state = step.state
         self.past = [*self.past[-20:], event]
         for effect in step.effects:
+            if isinstance(effect, do.Send) and effect.kind is Kind.SECURE:
+                again = effect.message in self.sent.get(self._slot(effect), set())
+                kept = any(isinstance(other, do.KeepMember) for other in step.effects)
+                assert again or kept, "what must be remembered is not on disk with the answer"
             self._carry_out(effect)
+
+    def _slot(self, effect: do.Send) -> tuple[type, Round]:
+        return type(effect.message), machine.round_of(self.state)
 
     def _carry_out(self, effect: do.Effect) -> None:
         match effect:
-            case do.Send(_, message):
-                kinds = (Commitment, Submission, Opening)
-                if isinstance(message, kinds):
-                    self.sent.setdefault((type(message), message.round), set()).add(message)
-                assert message.round == machine.round_of(self.state)
+            case do.Send(kind, message):
+                if isinstance(message, Commitment | Submission | Opening) or kind is Kind.SECURE:
+                    self.sent.setdefault(self._slot(effect), set()).add(message)
+                self._check_round(message)
+            case do.KeepMember(number, member):
+                self.members[number] = member
             case do.Prove(proving):
                 drawn = (proving.beacon, proving.batch)
                 self.proven.setdefault(proving.commitment, set()).add(drawn)
                 assert proving.joined.round in self.secrets
                 self.work = effect
-            case do.Train() | do.SealOpening() | do.CheckRecord():
+            case do.Train() | do.Contribute() | do.Answer() | do.CheckRecord():
                 self.work = effect
             case do.Forget(last):
                 self.secrets = {r: s for r, s in self.secrets.items() if r > last}
+                self.members = {r: m for r, m in self.members.items() if r > last}
                 self.work = None
+
+    def _check_round(self, message: Any) -> None:
+        now = machine.round_of(self.state)
+        if hasattr(message, "group"):
+            assert message.group == members.group(now).digest
+        else:
+            assert message.round == now
 
     # --- one event per rule -----------------------------------------------------------------
 
@@ -87,9 +106,9 @@ class Device(RuleBasedStateMachine):
         self._apply(on.Announced(announcement(number, phase, variant)))
 
     @precondition(lambda self: self.work is not None)
-    @rule()
-    def work_done_well(self) -> None:
-        self._finish(None)
+    @rule(secure=st.booleans())
+    def work_done_well(self, *, secure: bool) -> None:
+        self._finish(None, secure=secure)
 
     @rule(phase=st.sampled_from((Phase.COMMIT, Phase.SEAL, Phase.PROVE)), variant=VARIANTS)
     def announcement_again(self, phase: Phase, variant: str) -> None:
@@ -104,11 +123,11 @@ class Device(RuleBasedStateMachine):
         self._apply(on.Announced(announcement(number, phase, **changes)))
 
     @precondition(lambda self: self.work is not None)
-    @rule(reason=REASONS)
-    def work_done(self, reason: Reason | None) -> None:
-        self._finish(reason)
+    @rule(reason=REASONS, secure=st.booleans())
+    def work_done(self, reason: Reason | None, *, secure: bool) -> None:
+        self._finish(reason, secure=secure)
 
-    def _finish(self, reason: Reason | None) -> None:
+    def _finish(self, reason: Reason | None, *, secure: bool) -> None:
         self.made += 1
         done, self.work = self.work, None
         match done:
@@ -120,13 +139,42 @@ class Device(RuleBasedStateMachine):
                 proof = cid(f"proof {self.made}")
                 assert self.secrets[proving.joined.round] == proving.commitment
                 self._apply(on.Proved(proving.joined.round, self.made, proof))
-            case do.SealOpening(submitted):
-                assert submitted.joined.round in self.secrets
-                sealed = cid(f"sealed opening {self.made}")
-                self._apply(on.OpeningSealed(submitted.joined.round, sealed))
+            case do.Contribute(submitted):
+                number = submitted.joined.round
+                assert number in self.secrets
+                if secure:
+                    keys = members.advertisement(number, made=self.made % 256)
+                    group, member = members.group(number), self._fresh_member()
+                    self._apply(on.Advertised(number, group, keys, member))
+                else:
+                    sealed = cid(f"sealed opening {self.made}")
+                    self._apply(on.OpeningSealed(number, sealed))
+            case do.Answer(seated) if reason is None:
+                number, place = seated.group.round, len(seated.told) - 1
+                assert number in self.secrets
+                assert number in self.members
+                ours = members.answer(number, place, self.made)
+                self._apply(on.Answered(number, ours, self._fresh_member()))
+            case do.Answer(seated):
+                self._apply(on.Refused(seated.group.round, "refused"))
             case do.CheckRecord(opened, record):
                 number = opened.submitted.joined.round
                 self._apply(on.RecordChecked(number, record, reason, "detail"))
+
+    def _fresh_member(self) -> bytes:
+        return f"member {self.made}".encode()
+
+    @precondition(lambda self: isinstance(self.state, at.Seated))
+    @rule()
+    def the_group_goes_on(self) -> None:
+        assert isinstance(self.state, at.Seated)
+        place = min(len(self.state.told), members.STEPS - 1)
+        self._apply(on.Told(members.told(machine.round_of(self.state), place)))
+
+    @rule(offset=st.integers(-1, 1), place=st.integers(0, members.STEPS - 1), variant=VARIANTS)
+    def told(self, offset: int, place: int, variant: str) -> None:
+        number = max(machine.round_of(self.state) + offset, 0)
+        self._apply(on.Told(members.told(number, place, variant)))
 
     @precondition(lambda self: self.work is not None)
     @rule()
@@ -142,6 +190,10 @@ class Device(RuleBasedStateMachine):
             self._apply(on.Trained(Round(number), b"late", None))
             self._apply(on.Proved(Round(number), 1, cid("late")))
             self._apply(on.OpeningSealed(Round(number), cid("late")))
+            ours = members.advertisement(number), b"late"
+            self._apply(on.Advertised(Round(number), members.group(number), *ours))
+            self._apply(on.Answered(Round(number), members.answer(number, 0), b"late"))
+            self._apply(on.Refused(Round(number), "late"))
             self._apply(on.Declined(Round(number), "late"))
             self._apply(on.GaveUp(Round(number), "late"))
 
@@ -150,7 +202,7 @@ class Device(RuleBasedStateMachine):
     def duplicate(self, data: st.DataObject) -> None:
         """Announcements, proposals and receipts may arrive twice; work reports once."""
         event = data.draw(st.sampled_from(self.past))
-        if isinstance(event, on.Announced | on.RecordProposed | on.Receipted):
+        if isinstance(event, on.Announced | on.RecordProposed | on.Receipted | on.Told):
             self._apply(event)
 
     @rule(number=ROUNDS)
@@ -168,8 +220,7 @@ class Device(RuleBasedStateMachine):
         self.work = None
         for effect in machine.resume(self.state):
             if isinstance(effect, do.Send):
-                message = effect.message
-                assert message in self.sent[type(message), message.round], "was not decided"
+                assert effect.message in self.sent[self._slot(effect)], "was not decided"
             self._carry_out(effect)
 
     # --- what always holds ------------------------------------------------------------------
@@ -185,9 +236,18 @@ class Device(RuleBasedStateMachine):
     @invariant()
     def secrets_end_with_their_round(self) -> None:
         now = machine.round_of(self.state)
-        assert all(number >= now for number in self.secrets)
+        assert all(number >= now for number in (*self.secrets, *self.members))
         if isinstance(self.state, at.Idle):
             assert not self.secrets
+            assert not self.members
+
+    @invariant()
+    def an_answer_follows_its_question(self) -> None:
+        """Where the disk says that we answered, it also says what."""
+        if isinstance(self.state, at.Seated):
+            missing = 1 if self.state.is_answering else 0
+            assert len(self.state.answers) == len(self.state.told) + 1 - missing
+            assert machine.round_of(self.state) in self.members
 
     @invariant()
     def the_state_survives_the_disk(self) -> None:
@@ -197,7 +257,7 @@ class Device(RuleBasedStateMachine):
     def resuming_is_never_about_another_round(self) -> None:
         for effect in machine.resume(self.state):
             if isinstance(effect, do.Send):
-                assert effect.message.round == machine.round_of(self.state)
+                self._check_round(effect.message)
 
 
 TestDevice = Device.TestCase

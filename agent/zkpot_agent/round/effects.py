@@ -1,10 +1,11 @@
 """What a round asks of its driver on the device; carried out after the state is on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from zkpot.cid import Cid
 from zkpot.ids import Round
+from zkpot.secure.exchange import FromMember
 from zkpot.wire.messages import (
     Announcement,
     Commitment,
@@ -16,7 +17,7 @@ from zkpot.wire.messages import (
     Submission,
 )
 from zkpot.wire.topics import Kind
-from zkpot_agent.round.states import Opened, Proving, Submitted
+from zkpot_agent.round.states import Opened, Proving, Seated, Submitted
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Send:
     """Send a signed message to the aggregator."""
 
     kind: Kind
-    message: Commitment | Submission | Decline | Opening | RecordSignature | RecordRefusal
+    message: (
+        Commitment | Submission | Decline | Opening | FromMember | RecordSignature | RecordRefusal
+    )
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,36 @@ class Prove:
 
 
 @dataclass(frozen=True)
-class SealOpening:
-    """If the verdicts accept us, seal the opening; ends in `OpeningSealed` or `GaveUp`."""
+class Contribute:
+    """If the verdicts accept us, let our model into the next global one, as the task says.
+
+    Ends in `OpeningSealed`, in secure mode in `Advertised`, or in `GaveUp`.
+    """
 
     submitted: Submitted
     verdicts: Cid
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Answer the last message to us as a member of a group; ends in `Answered` or `Refused`."""
+
+    seated: Seated
+
+
+@dataclass(frozen=True)
+class KeepMember:
+    """Keep what we must remember as a member: on disk together with the state, not after it."""
+
+    round: Round
+    member: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class CheckRecord:
     """Check a proposed record against what we know; ends in `RecordChecked`."""
 
-    opened: Opened
+    opened: Opened | Seated
     record: Cid
 
 
@@ -90,7 +111,9 @@ Effect: TypeAlias = (
     Send
     | Train
     | Prove
-    | SealOpening
+    | Contribute
+    | Answer
+    | KeepMember
     | CheckRecord
     | KeepModel
     | Forget

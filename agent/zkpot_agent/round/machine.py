@@ -4,10 +4,6 @@ Announcements carry a round's whole standing, so a device that was away joins wh
 and skips what it missed. An event that the table does not name for a state changes nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
-
 from zkpot.errors import Reason, reason_text
 from zkpot.ids import Round
 from zkpot.wire.messages import (
@@ -23,18 +19,9 @@ from zkpot.wire.messages import (
 from zkpot.wire.topics import Kind
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
+from zkpot_agent.round import seat
 from zkpot_agent.round import states as at
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where the device goes, and what must be done once that is on disk."""
-
-    state: at.State
-    effects: tuple[do.Effect, ...] = ()
-
-
-Handler: TypeAlias = Callable[[Any, Any], Step]
+from zkpot_agent.round.step import Handler, Step
 
 
 def step(state: at.State, event: on.Event) -> Step:
@@ -57,9 +44,11 @@ def resume(state: at.State) -> tuple[do.Effect, ...]:
         case at.Submitted():
             return (_send_submission(state),)
         case at.Opening(submitted, verdicts):
-            return (do.SealOpening(submitted, verdicts),)
+            return (do.Contribute(submitted, verdicts),)
         case at.Opened():
             return (_send_opening(state),)
+        case at.Seated():
+            return seat.resume(state)
 
 
 def round_of(state: at.State) -> Round:
@@ -67,7 +56,7 @@ def round_of(state: at.State) -> Round:
     match state:
         case at.Idle(last):
             return last
-        case at.Opening(submitted) | at.Opened(submitted):
+        case at.Opening(submitted) | at.Opened(submitted) | at.Seated(submitted):
             return submitted.joined.round
         case _:
             return state.joined.round
@@ -133,7 +122,13 @@ def _batch_again(state: at.Proving | at.Submitted, announced: Announcement) -> S
 def _verdicts_out(state: at.Submitted, announced: Announcement) -> Step:
     if announced.verdicts is None:
         return Step(state)
-    return Step(at.Opening(state, announced.verdicts), (do.SealOpening(state, announced.verdicts),))
+    return Step(at.Opening(state, announced.verdicts), (do.Contribute(state, announced.verdicts),))
+
+
+def _verdicts_again(state: at.Opening | at.Seated, announced: Announcement) -> Step:
+    if announced.verdicts == state.verdicts:
+        return Step(state)
+    return Step(state, (do.LogIncident(announced.round, "second verdicts were announced"),))
 
 
 def _judged_without_us(_state: at.Committed | at.Proving, announced: Announcement) -> Step:
@@ -195,13 +190,13 @@ def _gave_up(state: at.State, event: on.GaveUp) -> Step:
 # --- the record -----------------------------------------------------------------------------
 
 
-def _record_proposed(state: at.Opened, event: on.RecordProposed) -> Step:
+def _record_proposed(state: at.Opened | at.Seated, event: on.RecordProposed) -> Step:
     if event.round != round_of(state):
         return Step(state)
     return Step(state, (do.CheckRecord(state, event.record),))
 
 
-def _record_checked(state: at.Opened, event: on.RecordChecked) -> Step:
+def _record_checked(state: at.Opened | at.Seated, event: on.RecordChecked) -> Step:
     joined = state.submitted.joined
     if event.round != joined.round:
         return Step(state)
@@ -261,6 +256,8 @@ _FOLLOW: dict[tuple[type, Phase], Handler] = {
     (at.Proving, Phase.AGGREGATE): _judged_without_us,
     (at.Submitted, Phase.PROVE): _batch_again,
     (at.Submitted, Phase.AGGREGATE): _verdicts_out,
+    (at.Opening, Phase.AGGREGATE): _verdicts_again,
+    (at.Seated, Phase.AGGREGATE): _verdicts_again,
 }
 
 _STATES = (
@@ -271,6 +268,7 @@ _STATES = (
     at.Submitted,
     at.Opening,
     at.Opened,
+    at.Seated,
 )
 
 _TABLE: dict[tuple[type, type], Handler] = {
@@ -283,4 +281,10 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Opening, on.OpeningSealed): _opening_sealed,
     (at.Opened, on.RecordProposed): _record_proposed,
     (at.Opened, on.RecordChecked): _record_checked,
+    (at.Opening, on.Advertised): seat.advertised,
+    (at.Seated, on.Told): seat.told,
+    (at.Seated, on.Answered): seat.answered,
+    (at.Seated, on.Refused): seat.refused,
+    (at.Seated, on.RecordProposed): _record_proposed,
+    (at.Seated, on.RecordChecked): _record_checked,
 }
