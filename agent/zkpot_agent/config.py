@@ -119,6 +119,26 @@ class PrivacyConfig:
         return GroupPolicy(self.minimum_group, frozenset(self.owners))
 
 
+@unique
+class Accept(StrEnum):
+    """Which records' global models a device takes: of all closed rounds, or of final ones."""
+
+    CLOSED = "closed"
+    FINAL = "final"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """When a new global model is swapped in.
+
+    `final` waits until a quorum of the task's validators vouches for the record; a model that
+    becomes final only after the next round began is left out. A task without validators has no
+    final records: every closed one is taken.
+    """
+
+    accept: Accept = Accept.CLOSED
+
+
 @dataclass(frozen=True)
 class ExportConfig:
     """Where new global models are put for applications; without a folder, in `state_dir`.
@@ -162,6 +182,7 @@ class AgentConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     cache_dir: Path | None = None
     profile: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     hook: HookConfig = field(default_factory=HookConfig)
     prove: ProveConfig = field(default_factory=ProveConfig)

@@ -32,8 +32,9 @@ from zkpot.wire.messages import (
     Want,
 )
 from zkpot_agent.blocks import JournalBlocks
-from zkpot_agent.config import JOURNAL_FILE, AgentConfig, ProveMode, with_credentials
+from zkpot_agent.config import JOURNAL_FILE, Accept, AgentConfig, ProveMode, with_credentials
 from zkpot_agent.driver import Driver, Spawn
+from zkpot_agent.endorsed import EndorsedAnnouncements
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile import bounded, profile_of
 from zkpot_agent.profile_holds import Holds
@@ -79,7 +80,9 @@ class AgentService:
         self._session = self._next_session()
         self._activity, self._offline = NOT_READY
         self._driver: Driver | None = None
-        self._announcement: Announcement | None = None
+        self._announcements = EndorsedAnnouncements(
+            config.task_id, self._act_on, final_only=config.model.accept is Accept.FINAL
+        )
 
     async def run(self) -> None:
         """Takes part until cancelled; raises `Fatal` for what only the owner can mend."""
@@ -158,8 +161,7 @@ class AgentService:
         self._line.phase("waiting for a round")
         self._say("ready")
         self._driver.resume()
-        if self._announcement is not None:
-            self._driver.apply(on.Announced(self._announcement))
+        self._announcements.begin(task)
 
     async def _task(self, objects: Objects) -> Task:
         task: Task | None = None
@@ -188,11 +190,13 @@ class AgentService:
         if topics.of_prover(incoming.topic):
             self._offload.receive(incoming)
             return
+        if topics.is_endorsement(self._config.task_id, incoming.topic):
+            self._announcements.endorsed(incoming)
+            return
         opened = open_envelope(incoming.payload, self._keys)
         match opened.message:
             case Announcement() as announcement if announcement.task == self._config.task_id:
-                self._announcement = announcement
-                self._apply(on.Announced(announcement))
+                self._announcements.announced(announcement)
             case Receipt() as receipt if receipt.task == self._config.task_id:
                 self._apply(on.Receipted(receipt))
             case KeyList() | Delivery() | Survivors() | Confirmations() as told:
@@ -203,6 +207,9 @@ class AgentService:
                 self._exchange.receive(opened.signer, content)
             case other:
                 _logger.debug("ignored a %s", type(other).__name__)
+
+    def _act_on(self, announcement: Announcement) -> None:
+        self._apply(on.Announced(announcement))
 
     def _apply(self, event: on.Event) -> None:
         if self._driver is not None:

@@ -88,6 +88,11 @@ def endorsements(task: TaskId) -> str:
     return f"{PREFIX}/task/{task.hex()}/validator/+/endorsement/+"
 
 
+def is_endorsement(task: TaskId, topic: str) -> bool:
+    """Whether `topic` is one of those that `endorsements` filters."""
+    return topic.startswith(f"{PREFIX}/task/{task.hex()}/validator/")
+
+
 def _validator(task: TaskId, validator: DeviceId) -> str:
     return f"{PREFIX}/task/{task.hex()}/validator/{device_text(validator)}"
 
