@@ -27,12 +27,13 @@ from dataclasses import dataclass
 
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
+from zkpot.check_sum import SumTerms, check_sum
 from zkpot.cid import Cid
 from zkpot.election import rank
 from zkpot.errors import Reason, Rejected, reason_text
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text
-from zkpot.model import Shape, check_bounds, count_correct
-from zkpot.proof.system import ModelOpening, ProofSystem
+from zkpot.model import Shape, count_correct
+from zkpot.proof.system import ProofSystem
 from zkpot.record import (
     Misconduct,
     Record,
@@ -277,37 +278,8 @@ class RecordCheck:
         )
 
     def _sum(self, record: Record, verdicts: Verdicts, terms: ProofTerms) -> GlobalModel:
-        task, accepted = self._expected.task, verdicts.accepted
-        devices = [summand.device for summand in record.sum.summands]
-        weights = [summand.weight for summand in record.sum.summands]
-        _require(
-            devices == sorted(set(devices)) and set(devices) <= accepted.keys(),
-            Reason.SUM_MISMATCH,
-            "the summands are not distinct accepted devices",
-        )
-        _require(len(devices) >= task.minimum_devices, Reason.SUM_MISMATCH, "too few summands")
-        _require(
-            weights == [task.weight(accepted[device]) for device in devices],
-            Reason.SUM_MISMATCH,
-            "the weights are not the task's",
-        )
-        after = decode_global_model(self._shape, self._get(record.model_after))
-        if not task.combination.is_sum:
-            _require(
-                after.weight <= sum(weights) and not record.sum.blinding,
-                Reason.SUM_MISMATCH,
-                f"{task.aggregation} gives no opening, and no more weight than its models have",
-            )
-            check_bounds(self._shape, after.theta)
-            return after
-        _require(after.weight == sum(weights), Reason.SUM_MISMATCH, "another total weight")
-        commitments = self._system.commitments
-        total = commitments.add([terms.sealed[device].commitment for device in devices], weights)
-        try:
-            commitments.check_opening(total, ModelOpening(after.theta_sum, record.sum.blinding))
-        except Rejected as rejection:
-            raise Rejected(Reason.SUM_MISMATCH, rejection.detail) from rejection
-        return after
+        about = SumTerms(self._expected.task, verdicts.accepted, terms.sealed)
+        return check_sum(record, about, self._get, self._system.commitments)
 
     def _model(self, before: GlobalModel, after: GlobalModel, batch: Batch) -> None:
         was, now = (
