@@ -94,6 +94,7 @@ class Failure(IntEnum):
     DRAW_MISSED = 7
     SUM_NOT_OPENED = 8
     TOO_FEW_SURVIVORS = 9
+    CHAIN_UNREACHABLE = 10
     INTERNAL = 99
 
 

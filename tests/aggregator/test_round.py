@@ -140,7 +140,8 @@ def test_the_draw_waits_for_its_block_and_then_reveals() -> None:
     assert announce.announcement.phase is Phase.SEAL
     assert announce.announcement.sealed is not None
     assert announce.announcement.beacon is None
-    assert bench.on(on.Drawn(BEACON)) == (do.RevealBatch(BEACON),)
+    bench.on(on.Drawn(BEACON))
+    assert bench.made(do.RevealBatch) == [do.RevealBatch(BEACON)]
 
 
 def test_time_to_prove_runs_from_the_reveal() -> None:
@@ -775,6 +776,19 @@ def test_an_effect_that_cannot_be_carried_out_fails_the_round(phase: str) -> Non
     fails(bench, Failure.DRAW_MISSED)
 
 
+@pytest.mark.parametrize(
+    ("phase", "timer"), [("sealing", "seal"), ("drawing", "draw"), ("revealing", "reveal")]
+)
+def test_a_chain_that_does_not_answer_in_time_fails_the_round(phase: str, timer: str) -> None:
+    bench = in_phase(phase)
+    seconds = bench.terms.task.deadlines.chain
+    assert do.StartTimer(timer, seconds) in machine.resume(bench.terms, bench.state)
+    bench.on(on.DeadlinePassed(timer))
+    assert bench.now(at.Failing).detail == f"no {timer} within {seconds} s"
+    fails(bench, Failure.CHAIN_UNREACHABLE)
+
+
+_TIMERS = ("commit", "seal", "draw", "reveal", "prove", "verify", "aggregate", "record-9")
 EVENTS: list[on.Event] = [
     on.OpenedOnChain(),
     on.CommitmentChecked(commitment(ANNA, "unknown"), None),
@@ -789,7 +803,7 @@ EVENTS: list[on.Event] = [
     on.HeadMoved(Digest(bytes(32)), named("other")),
     on.FailedOnChain(),
     on.CannotGoOn(Failure.INTERNAL, ""),
-    *(on.DeadlinePassed(timer) for timer in ("commit", "prove", "verify", "aggregate", "record-9")),
+    *(on.DeadlinePassed(timer) for timer in _TIMERS),
 ]
 EXPECTED = {
     ("opening", "OpenedOnChain"),
@@ -802,6 +816,9 @@ EXPECTED = {
     ("failing", "FailedOnChain"),
     *((phase, "CannotGoOn") for phase in ("sealing", "drawing", "revealing", "summing", "closing")),
     ("committing", "DeadlinePassed(timer='commit')"),
+    ("sealing", "DeadlinePassed(timer='seal')"),
+    ("drawing", "DeadlinePassed(timer='draw')"),
+    ("revealing", "DeadlinePassed(timer='reveal')"),
     ("proving", "DeadlinePassed(timer='prove')"),
     ("proving", "DeadlinePassed(timer='verify')"),
     ("aggregating", "DeadlinePassed(timer='aggregate')"),
@@ -835,9 +852,9 @@ def test_every_state_survives_the_disk_and_resumes(phase: str) -> None:
     wanted = {
         "opening": {do.OpenOnChain},
         "committing": {do.Announce, do.StartTimer},
-        "sealing": {do.SealOnChain},
-        "drawing": {do.Announce, do.DrawOnChain},
-        "revealing": {do.RevealBatch},
+        "sealing": {do.StartTimer, do.SealOnChain},
+        "drawing": {do.Announce, do.StartTimer, do.DrawOnChain},
+        "revealing": {do.StartTimer, do.RevealBatch},
         "proving": {do.Announce, do.StartTimer},
         "aggregating": {do.StoreObject, do.Announce, do.StartTimer},
         "summing": {do.SumModels},

@@ -57,19 +57,26 @@ def _on_committing(terms: RoundTerms, state: at.Committing) -> tuple[do.Effect, 
     )
 
 
-def _on_sealing(_terms: RoundTerms, state: at.Sealing) -> tuple[do.Effect, ...]:
-    return (do.SealOnChain(state.sealed.root, len(state.sealed.devices)),)
+def _on_sealing(terms: RoundTerms, state: at.Sealing) -> tuple[do.Effect, ...]:
+    return (
+        do.StartTimer("seal", terms.task.deadlines.chain),
+        do.SealOnChain(state.sealed.root, len(state.sealed.devices)),
+    )
 
 
-def _on_drawing(_terms: RoundTerms, state: at.Drawing) -> tuple[do.Effect, ...]:
+def _on_drawing(terms: RoundTerms, state: at.Drawing) -> tuple[do.Effect, ...]:
     return (
         announce(state, Phase.SEAL, sealed=state.sealed.cid),
+        do.StartTimer("draw", terms.task.deadlines.chain),
         do.DrawOnChain(state.draw_height),
     )
 
 
-def _on_revealing(_terms: RoundTerms, state: at.Revealing) -> tuple[do.Effect, ...]:
-    return (do.RevealBatch(state.beacon),)
+def _on_revealing(terms: RoundTerms, state: at.Revealing) -> tuple[do.Effect, ...]:
+    return (
+        do.StartTimer("reveal", terms.task.deadlines.chain),
+        do.RevealBatch(state.beacon),
+    )
 
 
 def _on_proving(terms: RoundTerms, state: at.Proving) -> tuple[do.Effect, ...]:

@@ -39,6 +39,19 @@ def revealed(terms: RoundTerms, state: at.Revealing, event: on.Revealed) -> Step
     return enter(at.Proving(state.start, state.sealed, drawn), terms=terms)
 
 
+def chain_deadline(
+    terms: RoundTerms, state: at.Sealing | at.Drawing | at.Revealing, event: on.DeadlinePassed
+) -> Step:
+    """Devices wait, and the chain does not answer: it hears of the failure when it is back."""
+    if event.timer != _CHAIN_TIMER[type(state)]:
+        return Step(state)
+    seconds = terms.task.deadlines.chain
+    return fail(state, Failure.CHAIN_UNREACHABLE, f"no {event.timer} within {seconds} s")
+
+
+_CHAIN_TIMER = {at.Sealing: "seal", at.Drawing: "draw", at.Revealing: "reveal"}
+
+
 def submission_received(terms: RoundTerms, state: at.Proving, event: on.SubmissionReceived) -> Step:
     """The first submission of a device that can be judged is the one that counts."""
     judged = [verdict.device for verdict in state.verdicts]
