@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
-from zkpot.check_sum import SumTerms, check_sum
+from zkpot.check_sum import check_sum
 from zkpot.cid import Cid
 from zkpot.election import rank
 from zkpot.errors import Reason, Rejected, reason_text
@@ -278,8 +278,8 @@ class RecordCheck:
         )
 
     def _sum(self, record: Record, verdicts: Verdicts, terms: ProofTerms) -> GlobalModel:
-        about = SumTerms(self._expected.task, verdicts.accepted, terms.sealed)
-        return check_sum(record, about, self._get, self._system.commitments)
+        commitments = self._system.commitments
+        return check_sum(record, verdicts.accepted, terms, self._get, commitments)
 
     def _model(self, before: GlobalModel, after: GlobalModel, batch: Batch) -> None:
         was, now = (

@@ -11,7 +11,6 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,54 +20,49 @@ from zkpot.ids import DeviceId
 from zkpot.model import check_bounds
 from zkpot.proof.system import Commitments, ModelOpening
 from zkpot.record import Record
-from zkpot.secure.groups import Group, draw_groups
+from zkpot.secure.groups import round_groups
 from zkpot.secure.sums import check_group_sum, decode_group_sum, merge_sums
-from zkpot.task import Task
-from zkpot.verify import GetObject
-from zkpot.wire.messages import Commitment
-
-
-@dataclass(frozen=True)
-class SumTerms:
-    """What a checker knows: the task, the accepted counts, and the sealed commitments."""
-
-    task: Task
-    accepted: Mapping[DeviceId, int]
-    sealed: Mapping[DeviceId, Commitment]
-
-    @property
-    def weights(self) -> dict[DeviceId, int]:
-        """What each accepted model counts in the sum."""
-        return {device: self.task.weight(count) for device, count in self.accepted.items()}
+from zkpot.verify import GetObject, ProofTerms
 
 
 def check_sum(
-    record: Record, terms: SumTerms, get_object: GetObject, commitments: Commitments
+    record: Record,
+    accepted: Mapping[DeviceId, int],
+    terms: ProofTerms,
+    get_object: GetObject,
+    commitments: Commitments,
 ) -> GlobalModel:
-    """The new global model, if it is what its record says; raises `Rejected` if not."""
+    """The new global model, if it is what its record says; raises `Rejected` if not.
+
+    `accepted` has the count of each accepted device.
+    """
+    task = terms.round.task
     # 1
     devices = [summand.device for summand in record.sum.summands]
     weights = [summand.weight for summand in record.sum.summands]
     _require(
-        devices == sorted(set(devices)) and set(devices) <= terms.accepted.keys(),
+        devices == sorted(set(devices)) and set(devices) <= accepted.keys(),
         "the summands are not distinct accepted devices",
     )
-    _require(len(devices) >= terms.task.minimum_devices, "too few summands")
-    _require(weights == [terms.weights[each] for each in devices], "the weights are not the task's")
+    _require(len(devices) >= task.minimum_devices, "too few summands")
+    _require(
+        weights == [task.weight(accepted[device]) for device in devices],
+        "the weights are not the task's",
+    )
     # 2
-    after = decode_global_model(terms.task.model.shape, get_object(record.model_after))
-    combination = terms.task.combination
+    after = decode_global_model(task.model.shape, get_object(record.model_after))
+    combination = task.combination
     _require(combination.is_secure or not record.groups, "groups without secure aggregation")
     if not combination.is_sum:
         _require(
             after.weight <= sum(weights) and not record.sum.blinding,
-            f"{terms.task.aggregation} gives no opening, and no more weight than its models have",
+            f"{task.aggregation} gives no opening, and no more weight than its models have",
         )
-        check_bounds(terms.task.model.shape, after.theta)
+        check_bounds(task.model.shape, after.theta)
         return after
     _require(after.weight == sum(weights), "another total weight")
     if combination.is_secure:
-        _check_groups(record, after, terms, get_object, commitments)
+        _check_groups(record, accepted, after, terms, get_object, commitments)
         return after
     total = commitments.add([terms.sealed[device].commitment for device in devices], weights)
     try:
@@ -78,28 +72,15 @@ def check_sum(
     return after
 
 
-def groups_of(record: Record, terms: SumTerms) -> tuple[Group, ...]:
-    """The groups that the record's beacon draws from the accepted devices."""
-    groups = terms.task.groups
-    return draw_groups(
-        record.task,
-        record.round,
-        record.beacon,
-        terms.sealed.keys(),
-        terms.weights,
-        size=groups.size,
-        minimum=groups.minimum,
-    )
-
-
 def _check_groups(
     record: Record,
+    accepted: Mapping[DeviceId, int],
     after: GlobalModel,
-    terms: SumTerms,
+    terms: ProofTerms,
     get_object: GetObject,
     commitments: Commitments,
 ) -> None:
-    groups = groups_of(record, terms)
+    groups = round_groups(terms.round, terms.beacon, terms.sealed.keys(), accepted)
     sealed = {device: message.commitment for device, message in terms.sealed.items()}
     sums = [decode_group_sum(get_object(cid)) for cid in record.groups]
     for item in sums:

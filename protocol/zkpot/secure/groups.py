@@ -14,6 +14,7 @@ from zkpot.aggregation import MAX_GROUP, MAX_GROUP_SIZE
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text, digest
 from zkpot.task import MAX_DEVICES
+from zkpot.verify import RoundTerms
 from zkpot.wire.codec import Max, Span
 
 GROUP_SIZE = 32
@@ -128,6 +129,25 @@ def draw_groups(
             tuple(Member(device, device_to_weight[device]) for device in part),
         )
         for index, part in enumerate(_joined(parts, minimum))
+    )
+
+
+def round_groups(
+    terms: RoundTerms,
+    beacon: Beacon,
+    sealed: Collection[DeviceId],
+    device_to_count: Mapping[DeviceId, int],
+) -> tuple[Group, ...]:
+    """The groups of a round, from the accepted devices and their proven counts."""
+    task = terms.task
+    return draw_groups(
+        terms.task_id,
+        terms.round,
+        beacon,
+        sealed,
+        {device: task.weight(count) for device, count in device_to_count.items()},
+        size=task.groups.size,
+        minimum=task.groups.minimum,
     )
 
 

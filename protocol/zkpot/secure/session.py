@@ -35,6 +35,7 @@ from zkpot.secure.exchange import (
     MaskedInput,
     MaskedVector,
     Release,
+    ReleasedShare,
     ShareKind,
     Survivors,
     ToMember,
@@ -98,7 +99,7 @@ class Released:
     """The shares of a release that hash to what their dealers announced."""
 
     device: DeviceId
-    release: Release
+    shares: Annotated[tuple[ReleasedShare, ...], Max(MAX_GROUP)]
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,8 @@ def take(
             verify_signature(public_keys[sender], statement, message.signature)
             session = replace(session, confirmations=(*session.confirmations, message))
         case Release():
-            released = Released(sender, true_shares(session, sender, message))
-            session = replace(session, releases=(*session.releases, released))
+            true = Released(sender, true_shares(session, sender, message))
+            session = replace(session, releases=(*session.releases, true))
     answer = Answered(session.step, sender, message_digest(message))
     return replace(session, answered=(*session.answered, answer))
 
@@ -228,7 +229,7 @@ def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
         raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
 
 
-def true_shares(session: Session, sender: DeviceId, message: Release) -> Release:
+def true_shares(session: Session, sender: DeviceId, message: Release) -> tuple[ReleasedShare, ...]:
     """The released shares that are of the right kind and hash to what was announced.
 
     The others are left out: whether the dealer or the one who released them lies cannot be
@@ -249,7 +250,7 @@ def true_shares(session: Session, sender: DeviceId, message: Release) -> Release
         found = share_digest(session.group, item.kind, item.dealer, sender, item.share)
         if found == announced:
             good[item.dealer] = item
-    return replace(message, shares=tuple(good.values()))
+    return tuple(good.values())
 
 
 def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:
