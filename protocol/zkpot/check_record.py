@@ -27,10 +27,11 @@ from dataclasses import dataclass
 
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
+from zkpot.check_entries import EntryRejected, Seal, check_seal, check_verdicts
 from zkpot.check_sum import check_sum
 from zkpot.cid import Cid
 from zkpot.election import rank
-from zkpot.errors import Reason, Rejected, reason_text
+from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, device_text
 from zkpot.model import Shape, count_correct
 from zkpot.proof.system import ProofSystem
@@ -38,8 +39,6 @@ from zkpot.record import (
     Misconduct,
     Record,
     Roster,
-    SealedList,
-    Verdict,
     Verdicts,
     decode_object,
 )
@@ -49,12 +48,9 @@ from zkpot.verify import (
     ProofTerms,
     RoundTerms,
     check_commitment_message,
-    check_submission_message,
-    verify_commitment,
-    verify_submission,
 )
 from zkpot.wire.envelope import open_as
-from zkpot.wire.messages import Commitment, RecordRefusal
+from zkpot.wire.messages import RecordRefusal
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ class RecordCheck:
         self._expected = expected
         self._get = get_object
         self._system = system
-        self._proofs = proofs
+        self._verifier = system if proofs else None
         self._device: DeviceId | None = None
 
     def run(self, record: Record) -> CheckedRound:
@@ -134,7 +130,8 @@ class RecordCheck:
             step = "roster"
             terms = self._roster(record)
             step = "seal"
-            sealed = self._seal(record, terms)
+            seal = Seal(self._expected.sealed_root, self._expected.sealed_count)
+            sealed = check_seal(self._get(record.sealed), seal, terms, self._get, self._verifier)
             step = "batch"
             batch = self._batch(record)
             step = "gate"
@@ -142,7 +139,9 @@ class RecordCheck:
             self._gate(record, before, batch)
             step = "verdicts"
             proof_terms = ProofTerms(terms, sealed, record.beacon, batch, record.threshold)
-            verdicts = self._verdicts(record, proof_terms)
+            verdicts = check_verdicts(
+                self._get(record.verdicts), proof_terms, self._get, self._verifier
+            )
             step = "misconduct"
             self._misconduct(record, terms)
             step = "election"
@@ -153,6 +152,8 @@ class RecordCheck:
             self._model(before, after, batch)
             step = "refusals"
             self._refusals(record, terms, verdicts)
+        except EntryRejected as rejection:
+            raise CheckFailed(step, rejection, rejection.device) from rejection
         except Rejected as rejection:
             raise CheckFailed(step, rejection, self._device) from rejection
         return CheckedRound(record, terms.roster, verdicts, batch, before, after)
@@ -176,26 +177,6 @@ class RecordCheck:
         _require(roster.root == expected.roster_root, Reason.ROSTER_MISMATCH, "another roster root")
         return RoundTerms(expected.task_id, expected.task, expected.round, expected.parent, roster)
 
-    def _seal(self, record: Record, terms: RoundTerms) -> dict[DeviceId, Commitment]:
-        listed = decode_object(SealedList, self._get(record.sealed))
-        _require(
-            listed.root == self._expected.sealed_root, Reason.SEAL_MISMATCH, "another seal root"
-        )
-        _require(
-            len(listed.envelopes) == self._expected.sealed_count,
-            Reason.SEAL_MISMATCH,
-            f"{len(listed.envelopes)} commitments, {self._expected.sealed_count} were sealed",
-        )
-        sealed = listed.open(terms.roster)
-        for device, envelope in zip(sealed, listed.envelopes, strict=True):
-            self._device = device
-            if self._proofs:
-                verify_commitment(terms, envelope, self._get, self._system)
-            else:
-                check_commitment_message(terms, envelope)
-        self._device = None
-        return sealed
-
     def _batch(self, record: Record) -> Batch:
         expected = self._expected
         _require(record.beacon == expected.beacon, Reason.BEACON_MISMATCH, "another beacon")
@@ -215,49 +196,6 @@ class RecordCheck:
             record.threshold == threshold,
             Reason.VERDICT_MISMATCH,
             f"threshold {record.threshold}, it follows as {threshold}",
-        )
-
-    def _verdicts(self, record: Record, terms: ProofTerms) -> Verdicts:
-        verdicts = decode_object(Verdicts, self._get(record.verdicts))
-        listed = [verdict.device for verdict in verdicts.verdicts]
-        _require(
-            listed == list(terms.sealed),
-            Reason.VERDICT_MISMATCH,
-            "verdicts and sealed commitments are not one to one",
-        )
-        for verdict in verdicts.verdicts:
-            self._device = verdict.device
-            self._verdict(verdict, terms)
-        self._device = None
-        return verdicts
-
-    def _verdict(self, verdict: Verdict, terms: ProofTerms) -> None:
-        if verdict.submission is None:
-            silent = verdict.reason is Reason.NO_SUBMISSION and verdict.count == 0
-            _require(silent, Reason.VERDICT_MISMATCH, "a verdict without a submission")
-            return
-        accepted = verdict.reason is None
-        message = check_submission_message(terms.round, terms.sealed.keys(), verdict.submission, ())
-        _require(message.signer == verdict.device, Reason.VERDICT_MISMATCH, "another's submission")
-        count = message.message.count if accepted else 0
-        _require(
-            verdict.count == count,
-            Reason.VERDICT_MISMATCH,
-            f"count {verdict.count}, the submission supports {count}",
-        )
-        if not self._proofs:
-            return
-        try:
-            verify_submission(terms, verdict.submission, self._get, (), self._system)
-            found = None
-        except Rejected as rejection:
-            if rejection.reason is Reason.NOT_FOUND:
-                raise
-            found = rejection.reason
-        _require(
-            found == verdict.reason,
-            Reason.VERDICT_MISMATCH,
-            f"recorded as {reason_text(verdict.reason)}, the pipeline says {reason_text(found)}",
         )
 
     def _misconduct(self, record: Record, terms: RoundTerms) -> None:

@@ -81,6 +81,15 @@ class ProofTerms:
     threshold: int
 
 
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What a device says it has proven, restated by the verifier, and its proof."""
+
+    device: DeviceId
+    statement: Statement
+    proof: bytes
+
+
 @dataclass(frozen=True)
 class Accepted:
     """A device whose count on the batch is proven."""
@@ -159,6 +168,25 @@ def verify_submission(
     system: ProofSystem,
 ) -> Accepted:
     """The whole pipeline; returns the accepted count or raises `Rejected`."""
+    # 1 to 6
+    claim = read_claim(terms, envelope, get_object, accepted, system)
+    count = claim.statement.count
+    # 7
+    system.verify(claim.statement, claim.proof)
+    # 8
+    if count < terms.threshold:
+        raise Rejected(Reason.BELOW_GATE, f"count {count}, the gate is {terms.threshold}")
+    return Accepted(claim.device, count)
+
+
+def read_claim(
+    terms: ProofTerms,
+    envelope: bytes,
+    get_object: GetObject,
+    accepted: Collection[DeviceId],
+    system: ProofSystem,
+) -> Claim:
+    """Steps 1 to 6: everything that comes before the proof itself is verified."""
     # 1 to 5
     opened = check_submission_message(terms.round, terms.sealed.keys(), envelope, accepted)
     submission = opened.message
@@ -166,14 +194,7 @@ def verify_submission(
     proof = read_proof(get_object(submission.proof))
     statement = rebuild_statement(terms, opened.signer, submission.count)
     check_claims(proof, statement, system)
-    # 7
-    system.verify(statement, proof.proof)
-    # 8
-    if submission.count < terms.threshold:
-        raise Rejected(
-            Reason.BELOW_GATE, f"count {submission.count}, the gate is {terms.threshold}"
-        )
-    return Accepted(opened.signer, submission.count)
+    return Claim(opened.signer, statement, proof.proof)
 
 
 def read_proof(data: bytes) -> ProofObject:
