@@ -1,6 +1,5 @@
 """The agent's configuration file. What it settles cannot be changed over MQTT."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from zkpot.aggregation import MAX_GROUP, parse_aggregation
+from zkpot.credentials import Credentials
 from zkpot.ids import TaskId
-from zkpot.link import BrokerSettings, Tls
+from zkpot.link import BrokerSettings
 from zkpot.proof.child import Limits
 from zkpot.secure.groups import MINIMUM_GROUP, GroupPolicy
 from zkpot.wire.codec import Span
@@ -209,31 +209,10 @@ class AgentConfig:
 
 
 def with_credentials(config: AgentConfig, folder: Path | None = None) -> AgentConfig:
-    """`config` with the service manager's copies of its secret files, where there are some.
-
-    systemd hands the files of `LoadCredential=agent:…` to the service as `agent_NAME` in the
-    folder CREDENTIALS_DIRECTORY names: a service without root cannot read the originals.
-    """
-    if folder is None:
-        given = os.environ.get("CREDENTIALS_DIRECTORY")
-        if given is None:
-            return config
-        folder = Path(given)
-
-    def ours(path: Path) -> Path:
-        copy = folder / f"{CREDENTIAL}_{path.name}"
-        return copy if copy.exists() else path
-
-    broker, tls = config.broker, config.broker.tls
-    if tls is not None:
-        tls = Tls(
-            ours(tls.ca_file),
-            tls.certificate_file and ours(tls.certificate_file),
-            tls.key_file and ours(tls.key_file),
-        )
-    password_file = broker.password_file and ours(broker.password_file)
+    """`config` with the service manager's copies of its secret files, where there are some."""
+    credentials = Credentials(CREDENTIAL, folder)
     return replace(
         config,
-        key_file=ours(config.key_file),
-        broker=replace(broker, password_file=password_file, tls=tls),
+        key_file=credentials.file(config.key_file),
+        broker=credentials.broker(config.broker),
     )

@@ -134,6 +134,9 @@ class Rejected(ZkpotError):
         self.reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type["Rejected"], tuple[Reason, str]]:
+        return type(self), (self.reason, self.detail)
+
 
 class Transient(ZkpotError):
     """An outside system failed in a way that a later attempt may not."""

@@ -174,7 +174,7 @@ def test_systemds_copies_take_the_place_of_secret_files(tmp_path: Path) -> None:
 def test_without_systemd_the_files_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     config = a_config()
-    assert with_credentials(config) is config
+    assert with_credentials(config) == config
 
 
 # --- status ---------------------------------------------------------------------------------

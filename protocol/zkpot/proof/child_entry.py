@@ -50,8 +50,7 @@ def main() -> None:
     except Rejected as error:
         pipe.send("rejected", int(error.reason), error.detail)
     except ProvingFailed as error:
-        detail = str(error).removeprefix(f"{error.obstacle}: ")
-        pipe.send("failed", str(error.obstacle), detail)
+        pipe.send("failed", str(error.obstacle), error.detail)
     except MemoryError:
         pipe.send("failed", str(Obstacle.OUT_OF_MEMORY), "an allocation failed")
     except BaseException as error:  # noqa: BLE001  (the top of a process)

@@ -37,6 +37,10 @@ class ProvingFailed(ZkpotError):
     def __init__(self, obstacle: Obstacle, detail: str) -> None:
         super().__init__(f"{obstacle}: {detail}")
         self.obstacle = obstacle
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["ProvingFailed"], tuple[Obstacle, str]]:
+        return type(self), (self.obstacle, self.detail)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,0 +1,47 @@
+"""Proving a sealed job, in a process that ends with it.
+
+The sealed box is opened here and nowhere else, so what it holds is never in the service's own
+memory, nor in that of a scheduler, and is gone with the process: Python cannot wipe it, the
+kernel does.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from zkpot.errors import Reason, Rejected
+from zkpot.ids import DeviceId
+from zkpot.keys import KeyPair, load_key_file
+from zkpot.offload import open_job
+from zkpot.proof.jobs import Backend
+
+
+@dataclass(frozen=True, repr=False)
+class SealedJob:
+    """What a process needs to prove for `device`.
+
+    `key` is the prover's seed, for a child that gets it through a pipe, or the file that holds
+    it, for a machine elsewhere.
+    """
+
+    sealed: bytes
+    device: DeviceId
+    key: bytes | Path
+    proof_systems: tuple[str, ...]
+    cache_dir: Path
+
+
+def prove_sealed(task: SealedJob) -> bytes:
+    """The proof. Raises `Rejected` for what a device got wrong, `ProvingFailed`."""
+    key = load_key_file(task.key) if isinstance(task.key, Path) else KeyPair.from_seed(task.key)
+    job = open_job(key, task.device, task.sealed)
+    if job.proof_system not in task.proof_systems:
+        raise Rejected(Reason.TASK_INVALID, f"proof system {job.proof_system!r} is not offered")
+    statement = job.statement
+    backend = Backend(job.proof_system, job.shape, statement.batch.size, task.cache_dir, job.srs)
+    system = backend.load()
+    system.prepare(_no_progress)
+    return system.prove(statement, job.model_opening, _no_progress)
+
+
+def _no_progress(_what: str, _fraction: float) -> None:
+    """Executors bring nothing back before the end."""
