@@ -178,6 +178,22 @@ def round_show(
 
 
 @app.command()
+def prover(
+    config: Annotated[Path, typer.Option("--config", help="The prover's TOML file.")],
+    json_output: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make proofs for devices that hand them over, until stopped."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.prover import run_prover
+
+        return run_prover(config, json_output=json_output, verbose=verbose)
+
+    exit_with(work)
+
+
+@app.command()
 def demo(
     devices: Annotated[int, typer.Option(min=2, max=50, help="Honest and hostile together.")] = 3,
     rounds: Annotated[int, typer.Option(min=1, max=10)] = 2,
@@ -185,6 +201,10 @@ def demo(
     proof_system: Annotated[
         str | None,
         typer.Option("--proof-system", help="sumcheck or ezkl; default: sumcheck if installed."),
+    ] = None,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(metavar="secure|plain:RULE", help="How models are combined."),
     ] = None,
     byzantine: Annotated[
         list[str] | None,
@@ -194,6 +214,7 @@ def demo(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Where to keep everything; default: a new one.")
     ] = None,
+    deadline_s: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Run a whole federated task on this machine, then audit it."""
@@ -210,6 +231,8 @@ def demo(
             byzantine=tuple(byzantine or ()),
             seed=seed,
             directory=directory,
+            aggregation=aggregation,
+            deadline_s=deadline_s,
         )
         return run_demo(options, json_output=json_output)
 

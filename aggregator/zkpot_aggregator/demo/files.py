@@ -11,12 +11,16 @@ from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import device_text
 from zkpot.keys import create_key_file, load_key_file
 from zkpot.task import SRS_INSECURE_DEMO
-from zkpot_aggregator.demo.options import DemoOptions
+from zkpot_aggregator.demo.options import GROUP_SIZE, DemoOptions
 from zkpot_aggregator.embedded.passwords import make_password
 from zkpot_aggregator.ui.audit import default_cache
 
 _EZKL_VALUE_BITS = 26
 """What the circuit's decomposition takes, see `zkpot.proof.ezkl`."""
+
+
+FACTS_FILE = "global-model.json"
+"""Written by the agent after all that it names."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,18 @@ class Device:
         """Its configuration file."""
         return self.folder / "agent.toml"
 
+    def published_model(self) -> str | None:
+        """The CID of the global model that it has last made known to applications."""
+        try:
+            facts: dict[str, str] = json.loads((self.folder / "state" / FACTS_FILE).read_text())
+        except OSError:
+            return None
+        return facts["model"]
+
 
 def make_devices(options: DemoOptions, root: Path) -> list[Device]:
     """Keys and passwords, made on the first run. Hostile devices come last."""
-    honest = options.devices - len(options.hostile)
-    kinds: list[str | None] = [None] * honest + list(options.hostile)
+    kinds: list[str | None] = [None] * options.honest + list(options.hostile)
     return [_make_device(root / "devices" / f"{n:02}", n, kind) for n, kind in enumerate(kinds)]
 
 
@@ -60,7 +71,7 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
     if not (folder / "operator.key").exists():
         create_key_file(folder / "operator.key")
     slow = options.proof_system == "ezkl"
-    honest = options.devices - len(options.hostile)
+    deadline_s = options.deadline_s or 30
     text = _toml(
         {
             "key_file": "operator.key",
@@ -75,13 +86,16 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
                 "rounds": options.rounds,
                 "batch_size": options.batch,
                 "seed": options.seed,
-                "minimum_devices": min(2, honest),
+                "minimum_devices": options.minimum_devices,
                 "maximum_devices": options.devices,
                 "gate_margin": options.batch // 3 + 1,
+                "aggregation": options.aggregation,
+                "group_size": GROUP_SIZE,
+                "group_minimum": options.group_minimum,
                 "commit_s": 90,
-                "prove_s": 30 + 20 * options.devices if slow else 30,
-                "aggregate_s": 30,
-                "record_s": 30,
+                "prove_s": deadline_s + 20 * options.devices if slow else deadline_s,
+                "aggregate_s": deadline_s,
+                "record_s": deadline_s,
             },
             "broker": {"kind": "embedded"},
         }
@@ -129,6 +143,7 @@ def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, An
                 },
                 "train": {"seed": options.seed + 1000 * device.index, "settings": settings},
                 "limits": {"cores": 1},
+                "privacy": {"aggregation": [options.aggregation]},
             }
         )
     )

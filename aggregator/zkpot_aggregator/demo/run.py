@@ -21,15 +21,20 @@ from zkpot_aggregator.demo.files import (
     write_agent_config,
     write_aggregator_config,
 )
-from zkpot_aggregator.demo.options import DemoOptions, check_options, remember
+from zkpot_aggregator.demo.options import DemoOptions, check_options, remember, who_sees_models
 from zkpot_aggregator.demo.processes import Events, Process, start
-from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds, spans
+from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds, final_model, spans
 from zkpot_aggregator.task_data import load_task_data
 from zkpot_aggregator.ui.audit import audit_directory, audit_json, print_audit
 from zkpot_aggregator.ui.directory import open_directory
 from zkpot_aggregator.ui.rounds import round_json, round_table
 
 SILENCE_TIMEOUT_S = 900.0
+MODEL_SECONDS = 60.0
+"""For a device to fetch the final model, convert it, and put it in its place."""
+
+LOOK_SECONDS = 0.1
+LYING_MODULE = "zkpot_aggregator.demo.lying"
 
 _WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening"})
 """Steps that are training, proving or verifying; the rest of a round's time is overhead."""
@@ -42,6 +47,7 @@ def run_demo(options: DemoOptions, *, json_output: bool) -> ExitCode:
     remember(options, directory)
     directory.chmod(0o700)
     out, err = Console(), Console(stderr=True)
+    err.print(f"{options.aggregation}: {who_sees_models(options)}", highlight=False, soft_wrap=True)
     devices = make_devices(options, directory)
     began = time.monotonic()
     _run_task(options, directory, devices, err)
@@ -66,14 +72,10 @@ def _run_task(
 ) -> None:
     config = write_aggregator_config(options, directory, devices)
     with contextlib.ExitStack() as stack:
-        aggregator = stack.enter_context(
-            start(
-                "aggregator",
-                "zkpot_aggregator",
-                ["run", "--config", str(config), "--json"],
-                directory / "aggregator" / "log",
-            )
-        )
+        module, command = (LYING_MODULE, []) if options.lying else ("zkpot_aggregator", ["run"])
+        words = [*command, "--config", str(config), "--json"]
+        log = directory / "aggregator" / "log"
+        aggregator = stack.enter_context(start("aggregator", module, words, log))
         watch = stack.enter_context(_progress(console))
         events = Events(aggregator)
         agents: list[Process] = []
@@ -88,6 +90,8 @@ def _run_task(
                 ExitCode(status) if status in list(ExitCode) else ExitCode.FAILURE,
                 f"the aggregator ended with {status}:\n{aggregator.tail()}",
             )
+        if not options.lying:  # what it puts on chain in the end, it tells no device
+            _await_models(directory, devices, agents)
         for agent in agents:
             if agent.popen.poll() is not None:
                 console.print(f"[yellow]{agent.name} ended early:[/yellow]\n{agent.tail()}")
@@ -99,6 +103,20 @@ def _check_alive(agents: list[Process]) -> None:
         return
     tails = (f"{agent.name} ended with {agent.popen.poll()}:\n{agent.tail()}" for agent in agents)
     raise Fatal(ExitCode.FAILURE, "\n".join(["every device has ended early", *tails]))
+
+
+def _await_models(directory: Path, devices: list[Device], agents: list[Process]) -> None:
+    """Returns once every living agent has published the final model, or time is up."""
+    opened = open_directory(directory)
+    model = final_model(opened.task_id, opened.ledger, opened.content)
+    end = time.monotonic() + MODEL_SECONDS
+    for device, agent in zip(devices, agents, strict=False):
+        while (
+            device.published_model() != model
+            and agent.popen.poll() is None
+            and time.monotonic() < end
+        ):
+            time.sleep(LOOK_SECONDS)
 
 
 def _start_agent(

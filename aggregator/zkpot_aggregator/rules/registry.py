@@ -43,11 +43,16 @@ def _rule(aggregation: Aggregation, reference: Int64Array) -> Rule:
             raise ValueError("no rule of plain aggregation")
 
 
+def models_needed(aggregation: Aggregation) -> int:
+    """How many models there must be; raises `Rejected` (TASK_INVALID) like `find_rule`."""
+    if aggregation.is_secure:
+        return 1
+    return find_rule(aggregation, np.zeros(0, np.int64)).at_least
+
+
 def check_rule(aggregation: Aggregation, minimum_devices: int) -> None:
     """Raises `Rejected` (TASK_INVALID) if a task with so many devices could not apply the rule."""
-    if aggregation.is_secure:
-        return
-    needed = find_rule(aggregation, np.zeros(0, np.int64)).at_least
+    needed = models_needed(aggregation)
     if minimum_devices < needed:
         raise Rejected(
             Reason.TASK_INVALID,
