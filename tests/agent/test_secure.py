@@ -1,0 +1,337 @@
+"""Secure aggregation on real devices: whatever dies when, the sum is right and said once."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("zkpot_prover")
+
+from tests.agent.fleet import Fleet, Unit
+from tests.protocol.fakes import no_progress
+from tests.protocol.rounds import ROUND
+
+from zkpot.journal import Journal, Outgoing
+from zkpot.proof import child
+from zkpot.secure.exchange import Advertisement, KeyList, Survivors
+from zkpot.secure.session import STEP_TO_MESSAGE, Step, told
+from zkpot.secure.states import Advertised, Dealt
+from zkpot.wire.messages import MESSAGE_TO_TYPE, Phase
+from zkpot_agent.config import PrivacyConfig
+from zkpot_agent.driver import INCIDENT, STATE_KEY
+from zkpot_agent.round import events as on
+from zkpot_agent.round import states as at
+from zkpot_agent.round_secrets import kept_member
+
+STEPS = tuple(Step)[:-1]
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Runs an asynchronous test to its end."""
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long steps run here and now; `test_over_real_child_processes` runs them as they are."""
+
+    async def run(job: Callable[..., Any], *args: Any, **_limits: Any) -> Any:
+        await asyncio.sleep(0)
+        return job(no_progress, *args)
+
+    monkeypatch.setattr(child, "run", run)
+
+
+async def play(fleet: Fleet, *, until: Step = Step.DONE) -> None:
+    """Everybody answers, until this step is open and nobody has been asked in it yet."""
+    while fleet.session.step is not until:
+        await ask(fleet)
+        fleet.collect()
+        fleet.close()
+
+
+def check(fleet: Fleet) -> None:
+    """The sum is that of the survivors, and nobody ever gave two answers in one step."""
+    found = fleet.total()
+    assert found.survivors == fleet.session.survivors
+    assert np.array_equal(found.theta_sum, fleet.expected())
+    assert all(len(answers) == 1 for answers in fleet.heard.values())
+
+
+@in_loop
+async def test_over_real_child_processes(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet)
+    check(fleet)
+    assert len(fleet.session.survivors) == 5
+    for unit in fleet.units:
+        assert isinstance(unit.state, at.Seated)
+        assert unit.state.confirmed == fleet.session.survivors
+        await unit.cut()
+
+
+class Crash(BaseException):
+    """The power is cut."""
+
+
+class DyingJournal(Journal):
+    """Cuts the power at the transition that `doomed` picks: before it is on disk, or after."""
+
+    doomed: Callable[[Sequence[Outgoing]], bool] | None = None
+    after = False
+
+    def transition(
+        self, puts: Mapping[str, bytes | None], outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        doomed = self.doomed is not None and STATE_KEY in puts and self.doomed(outgoing)
+        if doomed and not self.after:
+            raise Crash
+        super().transition(puts, outgoing)
+        if doomed:
+            raise Crash
+
+
+def sending(message: type) -> Callable[[Sequence[Outgoing]], bool]:
+    """The transition that sends a message of this type."""
+    name = MESSAGE_TO_TYPE[message].encode()
+    return lambda outgoing: any(name in each.payload for each in outgoing)
+
+
+def taking_down(outgoing: Sequence[Outgoing]) -> bool:
+    """The transition that keeps what the aggregator said."""
+    return not outgoing
+
+
+async def ask(fleet: Fleet, *units: Unit) -> None:
+    """Begins the open step at some devices, or at all."""
+    if fleet.session.step is Step.KEYS:
+        await fleet.announce(*units)
+    else:
+        await fleet.tell(*units)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("after", [False, True], ids=["before the disk", "after the disk"])
+@pytest.mark.parametrize("doomed", ["asked", "answering"])
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name.lower())
+async def test_a_power_cut_in_any_step_changes_nothing(
+    tmp_path: Path, step: Step, doomed: str, *, after: bool
+) -> None:
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet, until=step)
+    victim, others = fleet.units[2], [unit for unit in fleet.units if unit is not fleet.units[2]]
+    await ask(fleet, *others)
+    await victim.cut()
+    victim.switch_on(DyingJournal)
+    await victim.rest()
+    assert isinstance(victim.journal, DyingJournal)
+    victim.journal.doomed = taking_down if doomed == "asked" else sending(STEP_TO_MESSAGE[step])
+    victim.journal.after = after
+    with pytest.raises(Crash):
+        await ask(fleet, victim)
+    await victim.cut()
+    victim.switch_on()
+    await victim.rest()
+    if doomed == "asked" and not after:
+        await ask(fleet, victim)  # it never heard; the aggregator says it again
+    await play(fleet)
+    check(fleet)
+    assert len(fleet.session.survivors) == 5
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name.lower())
+async def test_one_that_is_gone_from_a_step_on_is_left_out(tmp_path: Path, step: Step) -> None:
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet, until=step)
+    await ask(fleet, *fleet.units[1:])
+    while fleet.session.step is not Step.DONE:
+        fleet.collect(without=fleet.units[:1])
+        fleet.close()
+        await fleet.tell(*fleet.units[1:])
+    check(fleet)
+    in_the_sum = step > Step.INPUTS
+    assert (fleet.units[0].key.id in fleet.session.survivors) == in_the_sum
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_everything_said_twice_is_answered_alike(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet, until=Step.SHARES)
+    for _ in STEPS[1:]:
+        await fleet.tell()
+        before = [len(unit.journal.outgoing()) for unit in fleet.units]
+        await fleet.tell()
+        assert [len(unit.journal.outgoing()) for unit in fleet.units] == [n + 1 for n in before]
+        fleet.collect()
+        fleet.close()
+    check(fleet)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_a_second_list_of_survivors_is_never_signed(tmp_path: Path) -> None:
+    """Two lists, signed by enough members each, would unmask a single device."""
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet, until=Step.CONFIRMATIONS)
+    await ask(fleet)
+    victim = fleet.units[0]
+    sent = len(victim.journal.outgoing())
+    others = tuple(d for d in fleet.session.survivors if d != fleet.units[4].key.id)
+    victim.driver.apply(on.Told(Survivors(fleet.groups[0].digest, others)))
+    await victim.rest()
+    assert len(victim.journal.outgoing()) == sent
+    assert "a second Survivors" in incidents(victim)
+    await play(fleet)
+    check(fleet)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_a_false_key_list_is_refused_and_the_true_one_answered(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await fleet.announce()
+    fleet.collect()
+    fleet.close()
+    victim, asked = fleet.units[0], told(fleet.session)[fleet.units[0].key.id]
+    assert isinstance(asked, KeyList)
+    for forged in (
+        replace(asked, advertisements=asked.advertisements[:2]),
+        replace(
+            asked,
+            advertisements=(
+                *asked.advertisements[:-1],
+                replace(asked.advertisements[-1], mask_key=bytes([9]) * 32),
+            ),
+        ),
+    ):
+        victim.driver.apply(on.Told(forged))
+        await victim.rest()
+        assert [type(message) for message in victim.outbox()] == [Advertisement]
+    assert "refused a KeyList" in incidents(victim)
+    await fleet.tell()
+    await play(fleet)
+    check(fleet)
+
+
+def secrets_of(unit: Unit) -> set[bytes]:
+    """What only this device may ever know."""
+    match kept_member(unit.journal, ROUND):
+        case Advertised(_, channel, mask):
+            return {channel, mask}
+        case Dealt(_, channel, mask, seed):
+            return {channel, mask, seed}
+        case _:
+            return set()
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_secrets_never_leave_and_end_with_the_round(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    fleet, secrets = Fleet(tmp_path), set[bytes]()
+    for unit in fleet.units:
+        unit.switch_on()
+    await fleet.announce()
+    while fleet.session.step is not Step.DONE:
+        secrets = secrets.union(*map(secrets_of, fleet.units))
+        fleet.collect()
+        fleet.close()
+        await fleet.tell()
+    assert len(secrets) == 3 * 5
+    sent = b"".join(m.message.payload for unit in fleet.units for m in unit.journal.outgoing())
+    blocks = b"".join(block for unit in fleet.units for _, block in unit.journal.items("block/"))
+    thetas = [o.theta.astype("<i4").tobytes() for o in fleet.facts.openings]
+    assert not any(secret in sent + blocks for secret in (*secrets, *thetas))
+    shown = (form for secret in secrets for form in (secret.hex(), repr(secret)[2:-1]))
+    assert not any(form in caplog.text for form in shown)
+    for unit in fleet.units:
+        for number in range(1, 10):
+            unit.journal.acknowledge(number)
+        unit.driver.apply(on.Announced(replace(fleet.facts.announced, phase=Phase.FAILED)))
+        await unit.rest()
+        assert unit.journal.items("secret/") == []
+        held = unit.content()
+        assert not any(secret in held for secret in (*secrets, *thetas))
+
+
+def incidents(unit: Unit) -> str:
+    """What the owner is told."""
+    return "; ".join(event.key for event in unit.journal.events(INCIDENT))
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("privacy", "why"),
+    [
+        (PrivacyConfig(("plain:fedavg",)), "does not allow aggregation secure"),
+        (PrivacyConfig(("secure",), minimum_group=6), "a group of 5, we demand 6"),
+        (PrivacyConfig(("secure",), minimum_group=3, owners=("owner 9",)), "no member of owner 9"),
+    ],
+    ids=["mode", "group", "owners"],
+)
+async def test_a_device_takes_part_only_as_its_owner_agrees(
+    tmp_path: Path, privacy: PrivacyConfig, why: str
+) -> None:
+    fleet = Fleet(tmp_path)
+    unit = fleet.units[0]
+    unit.privacy = privacy
+    unit.switch_on()
+    await fleet.announce(unit)
+    assert unit.state == at.Idle(ROUND)
+    assert unit.outbox() == []
+    assert why in incidents(unit)
+    assert unit.journal.items("secret/") == []
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_owners_that_are_in_the_group_are_enough(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    unit = fleet.units[0]
+    unit.privacy = PrivacyConfig(("secure",), owners=("owner 2", "owner 4"))
+    unit.switch_on()
+    await fleet.announce(unit)
+    assert [type(message) for message in unit.outbox()] == [Advertisement]
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_a_weight_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    unit = fleet.units[0]
+    unit.switch_on()
+    state = unit.state
+    assert isinstance(state, at.Submitted)
+    unit.driver.state = replace(state, count=state.count + 1)
+    await fleet.announce(unit)
+    assert unit.state == at.Idle(ROUND)
+    assert "our own count is not as proven" in incidents(unit)
