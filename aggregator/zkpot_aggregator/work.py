@@ -122,6 +122,8 @@ class Worker:
             try:
                 await self.chain.submit(DrawBeacon(terms.task_id, terms.round))
                 break
+            except BeaconReplaced as replaced:
+                return on.CannotGoOn(Failure.DRAW_MISSED, str(replaced))
             except LedgerReverted as reverted:
                 if reverted.word == "expired":
                     return on.CannotGoOn(Failure.DRAW_MISSED, "the draw block is too far back")

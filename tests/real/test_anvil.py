@@ -352,6 +352,34 @@ class TestNode:
                 play(ledger, SEAL, DRAW, CLOSE)
                 assert ledger.round(TASK, ONE).phase is Phase.CLOSED
 
+    @pytest.mark.parametrize("drawn", [False, True])
+    def test_a_beacon_of_its_forgotten_past_is_refused_and_the_round_can_fail(
+        self, tmp_path: Path, drawn: bool
+    ) -> None:
+        state = tmp_path / "state.json"
+        options = ("--state", str(state), "--state-interval", "1", "--preserve-historical-states")
+        with anvil(tmp_path, *options) as node:
+            settings = settings_for(node, tmp_path)
+            with JsonRpcLedger.open(settings, tmp_path / "calls") as ledger:
+                play(ledger, CREATE, OPEN, SEAL)
+                height = ledger.round(TASK, ONE).draw_height
+                eventually(lambda: node.height > height)
+                time.sleep(2.2)
+                if drawn:
+                    patiently(ledger, DRAW)
+                node.server.kill()
+                node.start()
+                assert ledger.round(TASK, ONE).phase is Phase.SEALED
+                with pytest.raises(BeaconReplaced):
+                    patiently(ledger, CLOSE if drawn else DRAW)
+                patiently(ledger, FailRound(TASK, ONE, 7))
+                view = ledger.round(TASK, ONE)
+                assert (view.phase, view.beacon) == (Phase.FAILED, bytes(32))
+                # Nothing of the lost draw stands in the way of what follows.
+                node.server.kill()
+                node.start()
+                patiently(ledger, replace(NEXT, parent=TASK))
+
     def test_another_chain(self, node: Anvil, tmp_path: Path) -> None:
         settings = replace(settings_for(node, tmp_path), chain_id=1)
         with JsonRpcLedger.open(settings) as ledger, pytest.raises(Fatal, match="expected 1"):

@@ -62,6 +62,16 @@ _EVENTS: tuple[type[Event], ...] = (
 _NAME_TO_EVENT = {event.__name__: event for event in _EVENTS}
 
 
+_HASH_OF_BLOCK = bytes.fromhex("7f"), bytes.fromhex("4060005260206000f3")
+"""PUSH32 height, BLOCKHASH, and the instructions that return what lies on the stack."""
+
+
+def block_hash_code(height: int) -> bytes:
+    """Code that returns a block's hash as contracts see it, to be run without an address."""
+    begin, end = _HASH_OF_BLOCK
+    return begin + height.to_bytes(32, "big") + end
+
+
 def contract_at(web3: Web3, address: Address) -> Contract:
     """The pinned interface at an address; nothing is asked of the chain."""
     return web3.eth.contract(checksum(address), abi=load_artifact().abi)

@@ -12,7 +12,7 @@ _WORD_BYTES = 32
 
 
 class BeaconReplaced(LedgerConflict):
-    """A reorganisation gave a round another beacon than the one it went on with."""
+    """A round's beacon is not, or will not be, the one that its chain's headers make."""
 
 
 def beacon(  # the six words, in their order

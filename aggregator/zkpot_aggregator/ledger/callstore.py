@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zkpot.errors import ExitCode, Fatal
+from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.files import replace_file
 from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger.calls import (
@@ -82,11 +82,18 @@ class CallStore:
         self.move_tip(tip)
 
     def move_tip(self, tip: Tip) -> None:
-        """Notes that everything stands at `tip`."""
+        """Notes that everything stands at `tip`; raises `Transient` if it cannot be written."""
         self._tip = tip
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, self._encode())
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(self._path, self._encode())
+            except OSError as error:
+                raise Transient(f"cannot write {self._path}: {error}") from error
+
+    def forget(self, call: Call) -> None:
+        """Drops a call that will never take effect again; on disk with the next tip."""
+        self._calls = [each for each in self._calls if each.call != call]
 
     def before(self, call: Call) -> tuple[Call, ...]:
         """The task's other calls, in the order in which they took effect."""

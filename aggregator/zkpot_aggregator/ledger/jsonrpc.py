@@ -3,8 +3,9 @@
 Reads speak of one block with `confirmations` blocks on top. A call that is in a block, but
 not deep enough, is waited for and not sent again. Where a reorganisation goes deeper than
 that, cached events are dropped, and before anything new is sent the stored calls that it
-took back are sent again as they were, in their order. If a beacon comes out differently the
-round cannot be closed on it (`BeaconReplaced`): the round has to fail.
+took back are sent again as they were, in their order. If a beacon comes out differently, or
+would not follow from the chain's headers, the round cannot be closed on it
+(`BeaconReplaced`): the round has to fail.
 """
 
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from eth_typing import HexStr
 from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound, Web3ValueError
 
@@ -21,15 +23,25 @@ from zkpot.ids import TaskId
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.base import Identity, Receipt
 from zkpot_aggregator.ledger.beacon import BeaconReplaced
-from zkpot_aggregator.ledger.calls import Address, Call, CloseRound, CreateTask, DrawBeacon
+from zkpot_aggregator.ledger.calls import (
+    Address,
+    Call,
+    CloseRound,
+    CreateTask,
+    DrawBeacon,
+    FailRound,
+)
 from zkpot_aggregator.ledger.callstore import CallStore, StoredCall, Tip
 from zkpot_aggregator.ledger.contract import ContractLedger
 from zkpot_aggregator.ledger.endpoint import Endpoint, connect
 from zkpot_aggregator.ledger.node_account import NodeAccount
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
-from zkpot_aggregator.ledger.views import Event, TaskView
+from zkpot_aggregator.ledger.views import ZERO, Event, Phase, TaskView
 
 _logger = logging.getLogger(__name__)
+
+BLOCKHASH_WINDOW = 256
+"""So many blocks back contracts can look."""
 
 
 class JsonRpcLedger(ContractLedger):
@@ -68,7 +80,11 @@ class JsonRpcLedger(ContractLedger):
         self._mend(call)
         if isinstance(call, CloseRound):
             self._check_beacon_stands(call)
+        if isinstance(call, DrawBeacon):
+            self._check_hash_is_known(call)
         receipt = super().submit(call)
+        if isinstance(call, FailRound):
+            self._forget_lost_draw(call)
         tip = Tip(receipt.block, self._block_hash(receipt.block))
         self._store.remember(StoredCall(call, self._beacon_of(call)), tip)
         return receipt
@@ -127,14 +143,51 @@ class JsonRpcLedger(ContractLedger):
             return
         _logger.warning("block %d was reorganised away: looking after earlier calls", tip.height)
         for earlier in self._store.before(call):
-            if isinstance(earlier, DrawBeacon):
-                view = self._round(earlier.task, earlier.round, self._web3.eth.block_number)
-                self._account.wait_for_block(view.draw_height + 1, self._settings.confirm_s)
-            if isinstance(earlier, CloseRound):
-                self._check_beacon_stands(earlier)
-            receipt = super().submit(earlier)
+            try:
+                receipt = self._submit_again(earlier)
+            except BeaconReplaced:
+                if not (isinstance(call, FailRound) and call.round == _round_of(earlier)):
+                    raise
+                _logger.warning("round %d fails without its draw", call.round)
+                continue
             tip = Tip(receipt.block, self._block_hash(receipt.block))
         self._store.move_tip(tip)
+
+    def _submit_again(self, earlier: Call) -> Receipt:
+        if isinstance(earlier, DrawBeacon):
+            view = self._round(earlier.task, earlier.round, self._web3.eth.block_number)
+            self._account.wait_for_block(view.draw_height + 1, self._settings.confirm_s)
+            self._check_hash_is_known(earlier)
+        if isinstance(earlier, CloseRound):
+            self._check_beacon_stands(earlier)
+        return super().submit(earlier)
+
+    def _check_hash_is_known(self, call: DrawBeacon) -> None:
+        """Raises `BeaconReplaced` where contracts see another hash than the header's.
+
+        A node that lost its past does that (anvil after a restart): a beacon drawn there would
+        follow from nothing that anybody can check.
+        """
+        latest = self._web3.eth.block_number
+        view = self._round(call.task, call.round, latest)
+        height = view.draw_height
+        if view.phase is not Phase.SEALED or not height < latest <= height + BLOCKHASH_WINDOW:
+            return
+        header = self._block_hash(height)
+        seen = bytes(self._web3.eth.call({"data": HexStr(abi.block_hash_code(height).hex())}))
+        if self._block_hash(height) != header:
+            raise Transient(f"block {height} was replaced just now")
+        if seen != header:
+            raise BeaconReplaced(
+                f"round {call.round}: contracts see {seen.hex()} as hash of block {height},"
+                f" its header has {header.hex()}"
+            )
+
+    def _forget_lost_draw(self, failed: FailRound) -> None:
+        """A draw that was taken back before its round failed can never be sent again."""
+        latest = self._web3.eth.block_number
+        if self._round(failed.task, failed.round, latest).beacon == ZERO:
+            self._store.forget(DrawBeacon(failed.task, failed.round))
 
     def _check_beacon_stands(self, call: CloseRound) -> None:
         used = self._store.beacon(call.task, call.round)
@@ -170,6 +223,10 @@ class JsonRpcLedger(ContractLedger):
         last = self._next_block - 1
         self._cached_tip = Tip(last, self._block_hash(last)) if last >= 0 else None
         return events
+
+
+def _round_of(call: Call) -> int:
+    return 0 if isinstance(call, CreateTask) else call.round
 
 
 def open_for_audit(
