@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Annotated
 
-from zkpot.aggregation import MAX_GROUP, parse_aggregation
+from zkpot.aggregation import MAX_GROUP, SECURE, parse_aggregation
 from zkpot.credentials import Credentials
 from zkpot.ids import TaskId
 from zkpot.link import BrokerSettings
@@ -105,7 +105,7 @@ class PrivacyConfig:
     and, besides this device, one of each of `owners`.
     """
 
-    aggregation: tuple[str, ...] = ("plain:fedavg",)
+    aggregation: tuple[str, ...] = (SECURE,)
     minimum_group: Annotated[int, Span(2, MAX_GROUP)] = MINIMUM_GROUP
     owners: tuple[str, ...] = ()
 

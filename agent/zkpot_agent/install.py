@@ -60,6 +60,12 @@ classes = 2
 [export]
 folder = "/var/lib/zkpot-models"
 
+# What this device agrees to, whatever a task asks: see docs/privacy.md.
+# [privacy]
+# aggregation = ["secure"]
+# minimum_group = 5
+# owners = []
+
 # [hook]
 # socket = "/run/my-application/model.sock"
 """

@@ -14,10 +14,11 @@ from zkpot.proof import child
 from zkpot.proof.system import Progress, ProvingFailed
 from zkpot.record import Roster, SealedList, Verdicts
 from zkpot.secure.exchange import Delivery, KeyList
-from zkpot.secure.groups import check_policy, draw_groups, group_of
+from zkpot.secure.groups import check_policy, group_of, round_groups
 from zkpot.secure.member import Answer, Own, advertise, answer
 from zkpot.secure.states import encode_state
 from zkpot.task import Task
+from zkpot.verify import RoundTerms
 from zkpot_agent import jobs
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
@@ -49,15 +50,8 @@ class Membership:
         joined, accepted = submitted.joined, verdicts.accepted
         if accepted.get(self.key.id) != submitted.count:
             raise Rejected(Reason.VERDICT_MISMATCH, "our own count is not as proven")
-        groups = draw_groups(
-            self.config.task_id,
-            joined.round,
-            submitted.beacon,
-            sealed.open(roster).keys(),
-            {device: self.task.weight(count) for device, count in accepted.items()},
-            size=self.task.groups.size,
-            minimum=self.task.groups.minimum,
-        )
+        terms = RoundTerms(self.config.task_id, self.task, joined.round, joined.parent, roster)
+        groups = round_groups(terms, submitted.beacon, sealed.open(roster).keys(), accepted)
         owners = {entry.device: entry.owner for entry in roster.entries}
         policy = self.config.privacy.group_policy
         group = check_policy(group_of(groups, self.key.id), self.key.id, owners, policy)

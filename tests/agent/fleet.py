@@ -33,12 +33,13 @@ from zkpot.proof.sumcheck import SumcheckSystem
 from zkpot.proof.system import ModelOpening
 from zkpot.record import Roster, RosterEntry, SealedList, Verdict, Verdicts
 from zkpot.secure.exchange import FromMember, MaskedInput, MaskedVector, decode_masked_vector
-from zkpot.secure.groups import draw_groups
+from zkpot.secure.groups import round_groups
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.session import Session, close, take, told
 from zkpot.secure.sums import GroupSum, check_group_sum
 from zkpot.secure.unmask import unmask
 from zkpot.task import Task, encode_task, task_id
+from zkpot.verify import RoundTerms
 from zkpot.wire.codec import encode, encode_tagged
 from zkpot.wire.envelope import open_envelope, sign
 from zkpot.wire.messages import Announcement, Commitment, Phase
@@ -202,17 +203,10 @@ class Fleet:
     def __init__(self, folder: Path, number: int = 5, **changes: int) -> None:
         self.facts = make_facts(number, **changes)
         self.units = [Unit(self.facts, n, folder / f"{n}") for n in range(number)]
-        counts = dict(zip((each.id for each in self.facts.keys), self.facts.counts, strict=True))
-        task = self.facts.task
-        self.groups = draw_groups(
-            self.facts.task_id,
-            ROUND,
-            BEACON,
-            counts,
-            {device: task.weight(count) for device, count in counts.items()},
-            size=task.groups.size,
-            minimum=task.groups.minimum,
-        )
+        facts = self.facts
+        terms = RoundTerms(facts.task_id, facts.task, ROUND, PARENT, facts.roster)
+        counts = dict(zip((each.id for each in facts.keys), facts.counts, strict=True))
+        self.groups = round_groups(terms, BEACON, counts, counts)
         self.session = Session(self.groups[0])
         self.vectors: dict[DeviceId, MaskedVector] = {}
         self.heard: dict[tuple[DeviceId, type], set[bytes]] = {}

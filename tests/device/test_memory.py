@@ -124,6 +124,8 @@ username = "{device}"
 password_file = "password"
 [limits]
 cores = 1
+[privacy]
+aggregation = ["plain:fedavg"]
 [train.settings]
 epochs = 3
 [data]

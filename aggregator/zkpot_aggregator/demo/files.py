@@ -143,7 +143,10 @@ def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, An
                 },
                 "train": {"seed": options.seed + 1000 * device.index, "settings": settings},
                 "limits": {"cores": 1},
-                "privacy": {"aggregation": [options.aggregation]},
+                "privacy": {
+                    "aggregation": [options.aggregation],
+                    "minimum_group": max(2, options.group_minimum),
+                },
             }
         )
     )
