@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import deque
 
 from zkpot import __version__
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
@@ -54,6 +55,10 @@ PREPARE_SECONDS = 3700.0
 """A little more than `Worker.prepare` gives its child."""
 
 
+MAX_EARLY = 16
+"""What comes before the proof system is ready waits: more than is said to a device in a round."""
+
+
 class AgentService:
     """One device in one task."""
 
@@ -80,6 +85,7 @@ class AgentService:
         self._session = self._next_session()
         self._activity, self._offline = NOT_READY
         self._driver: Driver | None = None
+        self._early: deque[on.Event] = deque(maxlen=MAX_EARLY)
         self._announcements = EndorsedAnnouncements(
             config.task_id, self._act_on, final_only=config.model.accept is Accept.FINAL
         )
@@ -162,6 +168,8 @@ class AgentService:
         self._say("ready")
         self._driver.resume()
         self._announcements.begin(task)
+        while self._early:
+            self._driver.apply(self._early.popleft())
 
     async def _task(self, objects: Objects) -> Task:
         task: Task | None = None
@@ -212,7 +220,9 @@ class AgentService:
         self._apply(on.Announced(announcement))
 
     def _apply(self, event: on.Event) -> None:
-        if self._driver is not None:
+        if self._driver is None:
+            self._early.append(event)
+        else:
             self._driver.apply(event)
 
     # --- presence ---------------------------------------------------------------------------
