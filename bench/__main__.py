@@ -3,14 +3,14 @@
 import argparse
 import sys
 
-from bench import aggregation, gas, growth, proof
+from bench import aggregation, gas, growth, proof, robustness
 
 
 def main() -> int:
     """Exit status of the chosen benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (proof, growth, aggregation, gas):
+    for command in (proof, growth, aggregation, robustness, gas):
         name = command.__name__.rpartition(".")[2]
         own = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         command.add_arguments(own)
