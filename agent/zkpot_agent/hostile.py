@@ -12,11 +12,12 @@ import numpy as np
 
 from zkpot.cid import Cid, join_object
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient
-from zkpot.ids import DeviceId
+from zkpot.ids import DeviceId, Round
 from zkpot.journal import Outgoing
 from zkpot.model import count_correct
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
+from zkpot.proof.system import ModelOpening
 from zkpot.record import Record, Verdicts, decode_object
 from zkpot.statement import Statement, submission_context
 from zkpot.verify import MAX_PROOF_BYTES, ProofObject
@@ -27,6 +28,7 @@ from zkpot.wire.messages import Commitment, Submission
 from zkpot.wire.topics import Kind
 from zkpot_agent import hostile_trainers
 from zkpot_agent.hostile_trainers import train_with
+from zkpot_agent.masking import Membership
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
 from zkpot_agent.round.states import Proving
@@ -175,6 +177,21 @@ class SilentAfterCommit(Worker):
         return super().outgoing(send) if isinstance(send.message, Commitment) else []
 
 
+class _WrongMember(Membership):
+    def opening(self, round_number: Round) -> ModelOpening:
+        """See `Membership.opening`; one parameter is another than was committed to."""
+        honest = super().opening(round_number)
+        theta = honest.theta.copy()
+        theta[0] += 1 if theta[0] < 0 else -1
+        return ModelOpening(theta, honest.blinding)
+
+
+class WrongSum(Worker):
+    """In secure aggregation, masks another vector than it committed to."""
+
+    membership_type = _WrongMember
+
+
 class SignFlip(Worker):
     """See `hostile_trainers.SignFlip`."""
 
@@ -207,6 +224,7 @@ _KIND_TO_WORKER: dict[str, type[Worker]] = {
     "replay": Replay,
     "garbage": Garbage,
     "silent-after-commit": SilentAfterCommit,
+    "wrong-sum": WrongSum,
     "sign-flip": SignFlip,
     "gaussian": Gaussian,
     "label-flip": LabelFlip,

@@ -8,10 +8,11 @@ machine's decision.
 from dataclasses import dataclass
 
 from zkpot.errors import Reason, Rejected
+from zkpot.ids import Round
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair
 from zkpot.proof import child
-from zkpot.proof.system import Progress, ProvingFailed
+from zkpot.proof.system import ModelOpening, Progress, ProvingFailed
 from zkpot.record import Roster, SealedList, Verdicts
 from zkpot.secure.exchange import Delivery, KeyList
 from zkpot.secure.groups import check_policy, group_of, round_groups
@@ -73,7 +74,7 @@ class Membership:
         state = kept_member(self.journal, seated.group.round)
         if state is None:
             raise Rejected(Reason.OUT_OF_PHASE, "our place in the group is gone")
-        opening = kept_opening(self.journal, self.task.model.shape, seated.group.round)
+        opening = self.opening(seated.group.round)
         message, own = seated.last_told, Own(self.key, roster.public_keys, opening)
         if not isinstance(message, _LONG):
             return answer(state, message, own)
@@ -81,3 +82,7 @@ class Membership:
         return await child.run(
             jobs.answer, state, message, own, limits=limits, progress=self.progress
         )
+
+    def opening(self, round_number: Round) -> ModelOpening:
+        """What this device masks: the secret opening of its commitment."""
+        return kept_opening(self.journal, self.task.model.shape, round_number)

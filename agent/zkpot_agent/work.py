@@ -83,6 +83,9 @@ class Worker:
     training = staticmethod(thermal_job.train)
     """The job that makes this device's model."""
 
+    membership_type = Membership
+    """How it takes part in its group."""
+
     async def prepare(self) -> None:
         """Makes or loads the proof system's keys before the first round."""
         with self._timed(Round(0), "prepare"):
@@ -264,7 +267,7 @@ class Worker:
 
     @property
     def _membership(self) -> Membership:
-        return Membership(
+        return self.membership_type(
             self.config, self.task, self.key, self.journal, self.blocks, self.progress
         )
 

@@ -11,6 +11,8 @@ from zkpot_aggregator.rules.registry import models_needed
 
 PLAIN = f"plain:{FEDAVG}"
 
+WRONG_SUM = "wrong-sum"
+
 KINDS = (
     "false-count",
     "stolen-proof",
@@ -19,6 +21,7 @@ KINDS = (
     "replay",
     "garbage",
     "silent-after-commit",
+    WRONG_SUM,
     "sign-flip",
     "gaussian",
     "label-flip",
@@ -158,6 +161,8 @@ def _aggregation_problems(options: DemoOptions) -> list[str]:
         return ["--aggregation: secure needs sumcheck: ezkl's proofs do not bound unseen models"]
     if options.lying and not parse_aggregation(options.aggregation).is_sum:
         return [f"--byzantine: {LYING} would go unnoticed, {options.aggregation} is its word"]
+    if WRONG_SUM in options.hostile and options.aggregation != SECURE:
+        return [f"--byzantine: {WRONG_SUM} is about masked vectors, which only secure has"]
     if options.devices < needed:
         return [f"--aggregation: {options.aggregation} needs {needed} devices"]
     return []
