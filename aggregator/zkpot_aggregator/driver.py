@@ -12,25 +12,29 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, get_args
 
+from zkpot.cid import MAX_OBJECT_BYTES
 from zkpot.ids import Round, device_text
 from zkpot.journal import Outgoing
 from zkpot.record import Roster, decode_object
 from zkpot.verify import ProofTerms, RoundTerms
 from zkpot.wire import topics
-from zkpot.wire.codec import decode_tagged, encode, encode_tagged
+from zkpot.wire.codec import decode, decode_tagged, encode, encode_tagged
 from zkpot.wire.envelope import sign
-from zkpot.wire.messages import RecordProposal
+from zkpot.wire.messages import Receipt, RecordProposal
 from zkpot.wire.topics import Kind
 from zkpot_aggregator.content.base import get_object, put_object
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import machine
 from zkpot_aggregator.round import states as at
-from zkpot_aggregator.work import TIMING, Worker
+from zkpot_aggregator.strikes import Strikes
+from zkpot_aggregator.work import TIMING
 
 _logger = logging.getLogger(__name__)
 
 STATE_KEY = "state"
+STRIKES_KEY = "strikes"
 REJECTION = "rejection"
 """Journal events: every rejected message, once."""
 
@@ -38,12 +42,15 @@ Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task whose failure ends the service, like `TaskGroup.create_task`."""
 
 
+_TYPE_TO_KIND = {Receipt: Kind.RECEIPT, RecordProposal: Kind.RECORD}
+
+
 class Driver:
     """The aggregator's rounds, from its journal; `apply` feeds the current one."""
 
     def __init__(
         self,
-        worker: Worker,
+        worker: GroupWorker,
         roster: Roster,
         spawn: Spawn,
         on_state: Callable[[at.State], None],
@@ -97,7 +104,8 @@ class Driver:
             if isinstance(effect, do.StoreObject):
                 put_object(worker.content, effect.data, effect.references)
         outgoing = self._outgoing(step.effects)
-        worker.journal.transition({STATE_KEY: encode_tagged(step.state)}, outgoing)
+        puts = {STATE_KEY: encode_tagged(step.state), **self._strikes_after(step)}
+        worker.journal.transition(puts, outgoing)
         self.state = step.state
         if before is None or step.state.start != before.start:
             self._terms = self._terms_of(step.state.start)
@@ -122,7 +130,7 @@ class Driver:
                     self._announced = Outgoing(topic, payload, retain=True, replaces=topic)
                     outgoing.append(self._announced)
                 case do.Send(device, message):
-                    kind = Kind.RECORD if isinstance(message, RecordProposal) else Kind.RECEIPT
+                    kind = _TYPE_TO_KIND.get(type(message), Kind.SECURE)
                     outgoing.append(Outgoing(topics.down(device, kind), sign(message, key)))
         return outgoing
 
@@ -151,6 +159,12 @@ class Driver:
                     self._check_opening(envelope)
                 case do.SumModels() if isinstance(state, at.Summing):
                     self._work(worker.sum(terms, state))
+                case do.FetchVector(envelope) if isinstance(state, at.Masking):
+                    self._work(worker.fetch_vector(terms, state, envelope))
+                case do.UnmaskGroup(index) if isinstance(state, at.Masking):
+                    self._work(worker.unmask(terms, state, index))
+                case do.MergeSums() if isinstance(state, at.Merging):
+                    self._work(worker.merge(terms, state))
                 case do.CloseOnChain(record, signature, total):
                     self._work(worker.close(terms, record, signature, total))
                 case do.AwaitValidators():
@@ -171,7 +185,7 @@ class Driver:
         if number > task.rounds:
             self.finished.set()
             return
-        roster = put_object(worker.content, encode(self._roster))
+        roster = put_object(worker.content, encode(self._strikes().without(self._roster)))
         start = at.Start(worker.handle.id, number, parent, model, roster)
         self._enter(machine.begin(start))
 
@@ -179,6 +193,20 @@ class Driver:
         roster = decode_object(Roster, get_object(self._worker.content, start.roster))
         handle = self._worker.handle
         return RoundTerms(handle.id, handle.task, start.round, start.parent, roster)
+
+    def _strikes(self) -> Strikes:
+        stored = self._worker.journal.get(STRIKES_KEY)
+        return Strikes() if stored is None else decode(Strikes, stored, limit=MAX_OBJECT_BYTES)
+
+    def _strikes_after(self, step: machine.Step) -> dict[str, bytes]:
+        before = strikes = self._strikes()
+        for effect in step.effects:
+            if isinstance(effect, do.CountStrikes):
+                strikes = strikes.count(effect.suspects, effect.cleared)
+        if isinstance(step.state, at.Ended):
+            minimum = self._worker.handle.task.minimum_devices
+            strikes = strikes.judge(self._roster.public_keys, minimum)
+        return {} if strikes == before else {STRIKES_KEY: encode(strikes)}
 
     @property
     def _start(self) -> at.Start:

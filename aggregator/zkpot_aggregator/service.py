@@ -26,12 +26,13 @@ from zkpot.wire.envelope import envelope_digest, open_envelope
 from zkpot.wire.messages import NOT_READY, Block, Status, Want
 from zkpot_aggregator import verifying
 from zkpot_aggregator.chain import Chain
-from zkpot_aggregator.config import AggregatorConfig, BrokerKind
+from zkpot_aggregator.config import AggregatorConfig, BrokerKind, with_credentials
 from zkpot_aggregator.driver import REJECTION, Driver
 from zkpot_aggregator.embedded.access import Account
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
 from zkpot_aggregator.embedded.passwords import make_password, read_password
 from zkpot_aggregator.farewell import Farewell
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.inbound import check_sender
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.layout import Layout
@@ -41,7 +42,6 @@ from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.task_data import load_task_data
 from zkpot_aggregator.task_setup import TaskHandle, ensure_task
-from zkpot_aggregator.work import Worker
 
 _logger = logging.getLogger(__name__)
 
@@ -66,11 +66,12 @@ class AggregatorService:
         self,
         config: AggregatorConfig,
         *,
-        worker_type: type[Worker] = Worker,
+        worker_type: type[GroupWorker] = GroupWorker,
         on_ready: OnReady = lambda _ready: None,
         on_state: OnState = lambda _state: None,
         progress: Progress = lambda _what, _fraction: None,
     ) -> None:
+        config = with_credentials(config)
         self._config = config
         self._worker_type = worker_type
         self._on_ready = on_ready
@@ -148,7 +149,7 @@ class AggregatorService:
         self,
         link: MqttLink,
         exchange: BlockExchange,
-        worker: Worker,
+        worker: GroupWorker,
         farewell: Farewell,
         ready: Ready,
     ) -> None:
@@ -186,7 +187,7 @@ class AggregatorService:
         self._notifier.status(f"round {state.start.round}: {type(state).__name__.lower()}")
         self._on_state(state)
 
-    async def _gather(self, worker: Worker) -> None:
+    async def _gather(self, worker: GroupWorker) -> None:
         """Waits until every enrolled device is ready, but no longer than a COMMIT phase."""
         devices, limit = set(self._roster.public_keys), worker.handle.task.deadlines.commit
         with contextlib.suppress(TimeoutError):
@@ -239,7 +240,7 @@ class AggregatorService:
             password_file=password_file,
         )
 
-    async def _receive_all(self, link: MqttLink, worker: Worker) -> None:
+    async def _receive_all(self, link: MqttLink, worker: GroupWorker) -> None:
         async for incoming in link.incoming():
             try:
                 self._receive(incoming)
@@ -271,6 +272,8 @@ class AggregatorService:
                 driver.apply(on.DeclineReceived(payload))
             case "up/opening":
                 driver.apply(on.OpeningReceived(payload))
+            case "up/secure":
+                driver.apply(on.SecureReceived(payload))
             case "up/record":
                 driver.apply(on.RecordAnswered(payload))
             case _:

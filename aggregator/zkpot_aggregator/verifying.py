@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from typing import TypeAlias, TypeVar, TypeVarTuple
@@ -21,9 +22,16 @@ from zkpot.aggregate import GlobalModel
 from zkpot.aggregation import Aggregation
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
+from zkpot.ids import DeviceId
 from zkpot.model import Int64Array, check_bounds
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening, ProofSystem
+from zkpot.secure.exchange import decode_masked_vector
+from zkpot.secure.groups import Group
+from zkpot.secure.mask import lengths_of
+from zkpot.secure.session import Session
+from zkpot.secure.sums import GroupSum, check_group_sum, encode_group_sum, merge_sums
+from zkpot.secure.unmask import DealerFailed, unmask
 from zkpot.verify import ProofTerms, RoundTerms, verify_commitment, verify_submission
 from zkpot_aggregator.rules.registry import find_rule
 
@@ -141,6 +149,46 @@ def sum_openings(
     except Rejected as rejection:
         raise ValueError(f"the sum does not open: {rejection}") from rejection
     return total
+
+
+@dataclass(frozen=True)
+class GroupFault:
+    """Why a group has no sum that counts; `liar` is the member proven false, if one is."""
+
+    reason: Reason
+    detail: str
+    liar: DeviceId | None = None
+
+
+def unmask_group(
+    backend: Backend,
+    groups: tuple[Group, ...],
+    session: Session,
+    sealed: Mapping[DeviceId, bytes],
+    vectors: Mapping[DeviceId, bytes],
+) -> bytes | GroupFault:
+    """The object of a group's sum, which opens the sum of its survivors' commitments.
+
+    `groups` are all of the round; `sealed` and `vectors` have each survivor's commitment and
+    the object of its masked vector.
+    """
+    lengths = lengths_of(backend.shape, next(iter(sealed.values())))
+    masked = {device: decode_masked_vector(data) for device, data in vectors.items()}
+    try:
+        found = unmask(session, lengths, masked)
+        check_group_sum(groups, found, sealed, _system(backend).commitments)
+    except Rejected as rejection:
+        liar = rejection.device if isinstance(rejection, DealerFailed) else None
+        return GroupFault(rejection.reason, rejection.detail, liar)
+    return encode_group_sum(found)
+
+
+def merge_groups(
+    backend: Backend, groups: tuple[Group, ...], sums: tuple[GroupSum, ...]
+) -> tuple[GlobalModel, bytes]:
+    """The new model from sums that were checked, and the blinding that opens it."""
+    model, total = merge_sums(groups, sums, _system(backend).commitments)
+    return model, total.blinding
 
 
 def apply_rule(

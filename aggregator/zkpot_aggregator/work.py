@@ -33,8 +33,8 @@ from zkpot.wire.envelope import open_as, sign
 from zkpot.wire.messages import Commitment, Opening, RecordSignature, Submission
 from zkpot_aggregator import verifying
 from zkpot_aggregator.chain import Chain
-from zkpot_aggregator.content.base import ContentStore, get_object, put_object
-from zkpot_aggregator.content.retention import prune
+from zkpot_aggregator.content.base import get_object, put_object
+from zkpot_aggregator.content.retention import PrunedStore, prune
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.ledger.base import Ledger, LedgerReverted
 from zkpot_aggregator.ledger.beacon import BeaconReplaced
@@ -78,7 +78,7 @@ class Worker:
     key: KeyPair
     journal: Journal
     chain: Chain
-    content: ContentStore
+    content: PrunedStore
     intake: Intake
     exchange: BlockExchange
     verifier: verifying.Verifier
@@ -169,7 +169,7 @@ class Worker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _prune(self, keep_rounds: int, newest: Round) -> None:
-        """Unpins the records of rounds that nobody is promised any more."""
+        """Drops the records of rounds that nobody is promised any more."""
         try:
             await self.chain.read(
                 lambda ledger: prune(ledger, self.content, self.handle.id, newest, keep_rounds)
@@ -291,7 +291,12 @@ class Worker:
                     verifying.apply_rule, combination, reference, openings, weights
                 )
                 blinding = b""
-        batch = self.batch(state.drawn.batch)
+        return self._summed(terms, state.drawn, model, blinding)
+
+    def _summed(
+        self, terms: RoundTerms, drawn: at.DrawnBatch, model: GlobalModel, blinding: bytes
+    ) -> on.Summed:
+        batch = self.batch(drawn.batch)
         count = count_correct(terms.task.model.shape, model.theta, batch.inputs, batch.labels)
         return on.Summed(put_object(self.content, model.encode()), blinding, count)
 

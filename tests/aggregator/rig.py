@@ -32,13 +32,13 @@ from zkpot_aggregator.chain import Chain
 from zkpot_aggregator.config import TaskConfig
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.driver import Driver
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.ledger.memory import MemoryLedger
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.task_data import TaskData
 from zkpot_aggregator.task_setup import ensure_task
-from zkpot_aggregator.work import Worker
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -139,7 +139,7 @@ class Rig:
     def journal_file(self) -> Path:
         return self.folder / "state" / "journal.sqlite"
 
-    def worker(self, journal: Journal) -> Worker:
+    def worker(self, journal: Journal) -> GroupWorker:
         """A worker as `service` builds it."""
         handle = ensure_task(
             CONFIG,
@@ -151,7 +151,7 @@ class Rig:
             self.ledger,
         )
         intake = Intake(self.folder / "intake", self.content)
-        return Worker(
+        return GroupWorker(
             handle,
             OPERATOR,
             journal,
@@ -221,7 +221,7 @@ class Rig:
             shutil.move(backup, self.folder / "state")
         return finished
 
-    async def _devices(self, driver: Driver, worker: Worker, dead: asyncio.Event) -> None:
+    async def _devices(self, driver: Driver, worker: GroupWorker, dead: asyncio.Event) -> None:
         """Four honest devices, which say everything again and again, as after reconnections."""
         while not dead.is_set():
             await asyncio.sleep(0.005)
@@ -230,7 +230,7 @@ class Rig:
                     for event in self._says(key, driver.state, worker):
                         driver.apply(event)
 
-    def _says(self, key: KeyPair, state: at.State | None, worker: Worker) -> list[on.Event]:
+    def _says(self, key: KeyPair, state: at.State | None, worker: GroupWorker) -> list[on.Event]:
         shelf = worker.exchange
         assert isinstance(shelf, Shelf)
         if state is None:

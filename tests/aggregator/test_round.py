@@ -797,6 +797,9 @@ EVENTS: list[on.Event] = [
     on.Revealed(named("other"), 1),
     on.SubmissionChecked(submission(ANNA, 1, "unknown"), None),
     on.OpeningChecked(opening(ANNA, "unknown"), None),
+    on.VectorFetched(b"unknown", None),
+    on.GroupSummed(0, named("other")),
+    on.GroupRefused(0, Reason.SUM_MISMATCH, ""),
     on.Summed(named("other"), b"", 9),
     on.ClosedOnChain(Digest(bytes(32))),
     on.Settled(final=True),
@@ -828,7 +831,7 @@ EXPECTED = {
 def test_late_events_change_nothing() -> None:
     assert {type(event) for event in EVENTS} | {
         received for _, received, _ in MESSAGES.values()
-    } | {on.RecordAnswered} == set(get_args(on.Event))
+    } | {on.RecordAnswered, on.SecureReceived} == set(get_args(on.Event))
     found = set()
     for phase in PHASES:
         for event in EVENTS:

@@ -19,18 +19,18 @@ from zkpot.verify import RoundTerms
 from zkpot.wire.codec import encode
 from zkpot_aggregator.config import AggregatorConfig
 from zkpot_aggregator.content.base import put_object
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.service import AggregatorService
 from zkpot_aggregator.ui.events import event_printer
-from zkpot_aggregator.work import Worker
 
 
-class LyingWorker(Worker):
+class LyingWorker(GroupWorker):
     """See the module."""
 
     async def sum(self, terms: RoundTerms, state: at.Summing) -> on.Event:
-        """See `Worker.sum`."""
+        """See `GroupWorker.sum`."""
         if terms.round == terms.task.rounds:
             return await super().sum(terms, state)
         first, *others = state.openings
@@ -48,7 +48,7 @@ class LyingWorker(Worker):
     async def close(
         self, terms: RoundTerms, record: Record, leader_signature: bytes, total: int
     ) -> on.Event:
-        """See `Worker.close`."""
+        """See `GroupWorker.close`."""
         if terms.round == terms.task.rounds:
             record = replace(record, model_after=self._altered(record.model_after))
             put_object(self.content, encode(record), record.references)

@@ -1,10 +1,12 @@
 """AGGREGATE, RECORD and CLOSE: the sum, the leader's signature, the chain."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from zkpot.cid import split_object
+from zkpot.cid import Cid, split_object
 from zkpot.election import rank
 from zkpot.errors import Failure, Reason, Rejected
+from zkpot.ids import DeviceId
 from zkpot.record import Record, Sum, Summand, Verdicts
 from zkpot.verify import (
     RoundTerms,
@@ -82,6 +84,22 @@ def _sum(terms: RoundTerms, state: at.Aggregating, *first: do.Effect) -> Step:
 
 
 def summed(terms: RoundTerms, state: at.Summing, event: on.Summed) -> Step:
+    """The new model is made from opened models."""
+    return _record(terms, state, event, [signed.device for signed in state.openings], ())
+
+
+def merged(terms: RoundTerms, state: at.Merging, event: on.Summed) -> Step:
+    """The new model is made from the sums of groups."""
+    return _record(terms, state, event, state.survivors, state.sums)
+
+
+def _record(
+    terms: RoundTerms,
+    state: at.Summing | at.Merging,
+    event: on.Summed,
+    devices: Sequence[DeviceId],
+    groups: tuple[Cid, ...],
+) -> Step:
     """Makes the record, unless the new model is worse than the gate allows."""
     floor = state.drawn.global_count - terms.task.gate.margin
     if event.count < floor:
@@ -108,12 +126,11 @@ def summed(terms: RoundTerms, state: at.Summing, event: on.Summed) -> Step:
         count=verdicts.accepted[order[0]],
         sum=Sum(
             tuple(
-                Summand(signed.device, terms.task.weight(verdicts.accepted[signed.device]))
-                for signed in state.openings
+                Summand(device, terms.task.weight(verdicts.accepted[device])) for device in devices
             ),
             event.blinding,
         ),
-        groups=(),
+        groups=groups,
         model_after=event.model,
         refusals=(),
     )

@@ -10,6 +10,7 @@ from zkpot.cid import Cid
 from zkpot.errors import Failure
 from zkpot.ids import Beacon, DeviceId, Digest
 from zkpot.record import Record
+from zkpot.secure.exchange import ToMember
 from zkpot.wire.messages import Announcement, Receipt, RecordProposal
 from zkpot_aggregator.round.states import Signed
 
@@ -26,7 +27,7 @@ class Send:
     """Send a message to one device."""
 
     device: DeviceId
-    message: Receipt | RecordProposal
+    message: Receipt | RecordProposal | ToMember
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,33 @@ class SumModels:
 
 
 @dataclass(frozen=True)
+class FetchVector:
+    """Fetch the vector that a masked input names, and check its lengths."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True)
+class UnmaskGroup:
+    """Take the masks off the sum of a group, check it, and store it."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class MergeSums:
+    """Add the sums of the groups up."""
+
+
+@dataclass(frozen=True)
+class CountStrikes:
+    """Remember who may have spoilt a sum, and who has just been in a good one."""
+
+    suspects: tuple[DeviceId, ...]
+    cleared: tuple[DeviceId, ...]
+
+
+@dataclass(frozen=True)
 class CloseOnChain:
     """Sign, pin everything the record names, and submit `close_round`."""
 
@@ -145,6 +173,10 @@ Effect: TypeAlias = (
     | CheckSubmission
     | CheckOpening
     | SumModels
+    | FetchVector
+    | UnmaskGroup
+    | MergeSums
+    | CountStrikes
     | CloseOnChain
     | AwaitValidators
     | FailOnChain

@@ -7,6 +7,8 @@ from typing import Any
 from zkpot.cid import Cid, split_object
 from zkpot.errors import Failure
 from zkpot.record import Verdict, Verdicts
+from zkpot.secure.session import Step as GroupStep
+from zkpot.secure.session import told
 from zkpot.verify import (
     RoundTerms,
 )
@@ -94,6 +96,16 @@ def _on_proving(terms: RoundTerms, state: at.Proving) -> tuple[do.Effect, ...]:
 
 
 def _on_aggregating(terms: RoundTerms, state: at.Aggregating) -> tuple[do.Effect, ...]:
+    return (
+        *_announce_verdicts(terms, state),
+        do.StartTimer("aggregate", terms.task.deadlines.aggregate),
+        *(do.CheckOpening(each.envelope) for each in state.checking),
+    )
+
+
+def _announce_verdicts(
+    terms: RoundTerms, state: at.Aggregating | at.Masking
+) -> tuple[do.Effect, ...]:
     data, proofs = verdicts_object(terms, state.verdicts)
     return (
         do.StoreObject(data, proofs),
@@ -105,13 +117,33 @@ def _on_aggregating(terms: RoundTerms, state: at.Aggregating) -> tuple[do.Effect
             batch=state.drawn.batch,
             verdicts=split_object(data, proofs)[0],
         ),
-        do.StartTimer("aggregate", terms.task.deadlines.aggregate),
-        *(do.CheckOpening(each.envelope) for each in state.checking),
     )
 
 
 def _on_summing(_terms: RoundTerms, state: at.Summing) -> tuple[do.Effect, ...]:
     return (do.SumModels(state.openings),)
+
+
+def _on_masking(terms: RoundTerms, state: at.Masking) -> tuple[do.Effect, ...]:
+    groups = (group_effects(terms, index, run) for index, run in enumerate(state.groups))
+    return (*_announce_verdicts(terms, state), *(effect for each in groups for effect in each))
+
+
+def group_effects(terms: RoundTerms, index: int, run: at.GroupRun) -> tuple[do.Effect, ...]:
+    """What a group's open step begins with, and does again after a restart."""
+    if run.settled:
+        return ()
+    if run.session.step is GroupStep.DONE:
+        return (do.UnmaskGroup(index),)
+    return (
+        *(do.Send(device, message) for device, message in told(run.session).items()),
+        do.StartTimer(run.timer, terms.task.deadlines.aggregate),
+        *(do.FetchVector(each.envelope) for each in run.checking),
+    )
+
+
+def _on_merging(_terms: RoundTerms, _state: at.Merging) -> tuple[do.Effect, ...]:
+    return (do.MergeSums(),)
 
 
 def _on_recording(terms: RoundTerms, state: at.Recording) -> tuple[do.Effect, ...]:
@@ -171,6 +203,8 @@ _ENTRY: dict[type, Callable[[Any, Any], tuple[do.Effect, ...]]] = {
     at.Proving: _on_proving,
     at.Aggregating: _on_aggregating,
     at.Summing: _on_summing,
+    at.Masking: _on_masking,
+    at.Merging: _on_merging,
     at.Recording: _on_recording,
     at.Closing: _on_closing,
     at.Attesting: _on_attesting,

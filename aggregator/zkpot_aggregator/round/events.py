@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from zkpot.cid import Cid
 from zkpot.errors import Failure, Reason
-from zkpot.ids import Beacon, Digest
+from zkpot.ids import Beacon, DeviceId, Digest
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,40 @@ class OpeningChecked:
 
 
 @dataclass(frozen=True)
+class SecureReceived:
+    """An envelope arrived on a device's topic for secure aggregation."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True)
+class VectorFetched:
+    """The vector of a masked input is there and as long as the model; or why not."""
+
+    envelope: bytes
+    reason: Reason | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class GroupSummed:
+    """The sum of a group opens its survivors' commitments; `sum` names its object."""
+
+    index: int
+    sum: Cid
+
+
+@dataclass(frozen=True)
+class GroupRefused:
+    """A group has no sum, or none that opens. `liar` is the member proven false, if one is."""
+
+    index: int
+    reason: Reason
+    detail: str
+    liar: DeviceId | None = None
+
+
+@dataclass(frozen=True)
 class Summed:
     """The sum is formed and opens the sum of the commitments; `count` is the new model's."""
 
@@ -160,6 +194,10 @@ Event: TypeAlias = (
     | DeclineReceived
     | OpeningReceived
     | OpeningChecked
+    | SecureReceived
+    | VectorFetched
+    | GroupSummed
+    | GroupRefused
     | Summed
     | RecordAnswered
     | DeadlinePassed

@@ -12,7 +12,7 @@ from zkpot.errors import Reason, Rejected
 from zkpot.verify import (
     RoundTerms,
 )
-from zkpot_aggregator.round import attest, closing, commit, prove
+from zkpot_aggregator.round import attest, closing, commit, masking, prove
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.round.answers import again, refuse
@@ -25,8 +25,11 @@ _MESSAGES = (
     on.SubmissionReceived,
     on.DeclineReceived,
     on.OpeningReceived,
+    on.SecureReceived,
     on.RecordAnswered,
 )
+
+_AFTER_MASKING = (at.Merging, at.Recording, at.Closing, at.Attesting, at.Failing, at.Ended)
 
 
 def step(terms: RoundTerms, state: at.State, event: on.Event) -> Step:
@@ -77,6 +80,14 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Aggregating, on.DeadlinePassed): closing.aggregate_deadline,
     (at.Summing, on.Summed): closing.summed,
     (at.Summing, on.CannotGoOn): closing.cannot_go_on,
+    (at.Masking, on.SecureReceived): masking.message_received,
+    (at.Masking, on.VectorFetched): masking.vector_fetched,
+    (at.Masking, on.DeadlinePassed): masking.deadline,
+    (at.Masking, on.GroupSummed): masking.group_summed,
+    (at.Masking, on.GroupRefused): masking.group_refused,
+    (at.Merging, on.Summed): closing.merged,
+    (at.Merging, on.CannotGoOn): closing.cannot_go_on,
+    **{(state, on.SecureReceived): masking.late for state in _AFTER_MASKING},
     (at.Recording, on.RecordAnswered): closing.record_answered,
     (at.Recording, on.DeadlinePassed): closing.record_deadline,
     (at.Closing, on.ClosedOnChain): closing.closed,

@@ -13,6 +13,7 @@ from zkpot.wire.envelope import envelope_digest, open_as
 from zkpot.wire.messages import Submission
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
+from zkpot_aggregator.round import masking
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.round.answers import find, receipt, refuse, too_late, without
 from zkpot_aggregator.round.entry import Step, enter, fail
@@ -152,6 +153,8 @@ def _judge(terms: RoundTerms, state: at.Proving, *first: do.Effect) -> Step:
             *first,
             *log,
         )
+    if terms.task.combination.is_secure:
+        return masking.begin(terms, state, verdicts, *first, *log)
     return enter(
         at.Aggregating(state.start, state.sealed, state.drawn, verdicts),
         *first,

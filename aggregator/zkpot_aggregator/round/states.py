@@ -7,6 +7,7 @@ from zkpot.cid import Cid
 from zkpot.errors import Failure
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
 from zkpot.record import EnvelopeBytes, Misconduct, Record, Verdict
+from zkpot.secure.session import Session
 from zkpot.task import MAX_DEVICES
 from zkpot.wire.codec import Max
 
@@ -139,6 +140,52 @@ class Summing:
 
 
 @dataclass(frozen=True)
+class GroupRun:
+    """A group on its way to its sum; `checking` holds those whose masked vectors are fetched.
+
+    It is settled once it has the object of a sum that was checked, or has failed.
+    """
+
+    session: Session
+    checking: SignedList = ()
+    sum: Cid | None = None
+    failed: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.failed or self.sum is not None
+
+    @property
+    def timer(self) -> str:
+        """What the deadline of the open step is called."""
+        return f"group-{self.session.group.index}-{self.session.step.name.lower()}"
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Secure mode: the groups of the accepted devices, in the order of their indices."""
+
+    start: Start
+    sealed: SealedCommitments
+    drawn: DrawnBatch
+    verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)]
+    groups: Annotated[tuple[GroupRun, ...], Max(MAX_DEVICES)]
+
+
+@dataclass(frozen=True)
+class Merging:
+    """All groups are settled; the sums of those that did not fail are being added up."""
+
+    start: Start
+    sealed: SealedCommitments
+    drawn: DrawnBatch
+    verdicts: Annotated[tuple[Verdict, ...], Max(MAX_DEVICES)]
+    sums: Annotated[tuple[Cid, ...], Max(MAX_DEVICES)]
+    survivors: Annotated[tuple[DeviceId, ...], Max(MAX_DEVICES)]
+
+
+@dataclass(frozen=True)
 class Recording:
     """The record is made; the device at `rank` in the election's order is asked to sign."""
 
@@ -198,6 +245,8 @@ State: TypeAlias = (
     | Proving
     | Aggregating
     | Summing
+    | Masking
+    | Merging
     | Recording
     | Closing
     | Attesting
