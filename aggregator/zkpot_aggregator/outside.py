@@ -3,11 +3,11 @@
 import contextlib
 
 from zkpot_aggregator.config import AggregatorConfig
-from zkpot_aggregator.content.base import ContentStore
 from zkpot_aggregator.content.directory import DirectoryStore
 from zkpot_aggregator.content.gateway import GatewayStore
 from zkpot_aggregator.content.kubo import KuboStore
 from zkpot_aggregator.content.mirror import MirroredStore
+from zkpot_aggregator.content.retention import PrunedStore
 from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.embedded import EmbeddedLedger
@@ -23,7 +23,7 @@ def open_ledger(config: AggregatorConfig, layout: Layout, stack: contextlib.Exit
 
 def open_content(
     config: AggregatorConfig, layout: Layout, stack: contextlib.ExitStack
-) -> ContentStore:
+) -> PrunedStore:
     """The content store, until `stack` is closed; blocks always lie in the state directory too."""
     local, settings = DirectoryStore(layout.content), config.content.settings
     if settings is None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from zkpot.cid import Cid, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
@@ -17,16 +18,21 @@ _logger = logging.getLogger(__name__)
 
 
 class DirectoryStore:
-    """A `ContentStore` under `root`; made on first use. One process at a time may write."""
+    """A `PrunedStore` under `root`; made on first use. One process at a time may write."""
 
     def __init__(self, root: Path) -> None:
         self._blocks = root / "blocks"
         self._pins = root / "pins"
+        self._changing = Lock()
+        self._put_meanwhile: set[Cid] | None = None
+        """Blocks put since the collection began that is under way, if one is."""
 
     def put(self, cid: Cid, block: bytes) -> None:
         """See `ContentStore.put`. Replaces a damaged block."""
         path = self._path(cid)
-        with _storing(path):
+        with self._changing, _storing(path):
+            if self._put_meanwhile is not None:
+                self._put_meanwhile.add(cid)
             if path.exists() and path.read_bytes() == block:
                 return
             _make_directory(path.parent)
@@ -71,22 +77,27 @@ class DirectoryStore:
         return frozenset(cid for cid, _ in _entries(self._pins))
 
     def collect_garbage(self) -> int:
-        """Deletes every block that no pin reaches; returns how many.
-
-        Nobody may put meanwhile. Raises `Rejected` if a pinned manifest is missing or
-        damaged, and deletes nothing then.
-        """
-        kept = set(self._reachable(self.pins(), stop=frozenset()))
-        removed = 0
-        for folder in _folders(self._blocks):
-            remove_unfinished(folder)
-            for cid, path in _entries(folder):
-                if cid not in kept:
-                    path.unlink()
-                    removed += 1
-            sync_directory(folder)
+        """See `PrunedStore.collect_garbage`; removes unfinished files, too."""
+        spared: set[Cid] = set()
+        self._put_meanwhile = spared
+        try:
+            kept = set(self._reachable(self.pins(), stop=frozenset()))
+            removed = sum(self._sweep(folder, kept, spared) for folder in _folders(self._blocks))
+        finally:
+            self._put_meanwhile = None
         _logger.info("collected %d blocks, kept %d", removed, len(kept))
         return removed
+
+    def _sweep(self, folder: Path, kept: set[Cid], spared: set[Cid]) -> int:
+        """Deletes the rest of one folder, while nobody puts; returns how many."""
+        with self._changing, _storing(folder):
+            remove_unfinished(folder)
+            old = [path for cid, path in _entries(folder) if not (cid in kept or cid in spared)]
+            for path in old:
+                path.unlink()
+            if old:
+                sync_directory(folder)
+        return len(old)
 
     def _reachable(self, roots: list[Cid] | frozenset[Cid], stop: frozenset[Cid]) -> Iterator[Cid]:
         """Every block under `roots`; objects in `stop` are not looked into."""

@@ -5,7 +5,7 @@ from zkpot.errors import Reason, Rejected
 
 
 class MemoryStore:
-    """A `ContentStore`; `blocks` is open so that a test can damage it."""
+    """A `PrunedStore`; `blocks` is open so that a test can damage it."""
 
     def __init__(self) -> None:
         self.blocks: dict[Cid, bytes] = {}
@@ -27,13 +27,7 @@ class MemoryStore:
 
     def pin(self, root: Cid) -> None:
         """See `ContentStore.pin`."""
-        waiting = [root]
-        while waiting:
-            cid = waiting.pop()
-            block = self.get(cid)
-            if is_node(cid):
-                manifest = parse_manifest(cid, block)
-                waiting.extend(manifest.leaves + manifest.references)
+        self._reachable({root})
         self._pins.add(root)
 
     def unpin(self, root: Cid) -> None:
@@ -43,3 +37,22 @@ class MemoryStore:
     def pins(self) -> frozenset[Cid]:
         """See `ContentStore.pins`."""
         return frozenset(self._pins)
+
+    def collect_garbage(self) -> int:
+        """See `PrunedStore.collect_garbage`."""
+        garbage = self.blocks.keys() - self._reachable(self._pins)
+        for cid in garbage:
+            del self.blocks[cid]
+        return len(garbage)
+
+    def _reachable(self, roots: set[Cid]) -> set[Cid]:
+        """Every block under `roots`; raises `Rejected` if one is missing or damaged."""
+        waiting, found = list(roots), set[Cid]()
+        while waiting:
+            cid = waiting.pop()
+            block = self.get(cid)
+            found.add(cid)
+            if is_node(cid):
+                manifest = parse_manifest(cid, block)
+                waiting.extend(set(manifest.leaves + manifest.references) - found)
+        return found

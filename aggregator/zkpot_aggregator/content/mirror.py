@@ -27,7 +27,7 @@ class Remote(ContentStore, Protocol):
 
 
 class MirroredStore:
-    """A `ContentStore`: `local` first, pinned in `remote`, filled from `fallbacks`."""
+    """A `PrunedStore`: `local` first, pinned in `remote`, filled from `fallbacks`."""
 
     def __init__(
         self, local: DirectoryStore, remote: Remote, fallbacks: Sequence[ContentStore] = ()
@@ -57,13 +57,20 @@ class MirroredStore:
         self.mend()
 
     def unpin(self, root: Cid) -> None:
-        """See `ContentStore.unpin`, here and in the daemon."""
-        self._local.unpin(root)
+        """See `ContentStore.unpin`, here and in the daemon.
+
+        There first: cut off in between, it is still pinned here, and so unpinned again.
+        """
         self._remote.unpin(root)
+        self._local.unpin(root)
 
     def pins(self) -> frozenset[Cid]:
         """See `ContentStore.pins`."""
         return self._local.pins()
+
+    def collect_garbage(self) -> int:
+        """See `PrunedStore.collect_garbage`; the daemon collects its own when it is told to."""
+        return self._local.collect_garbage()
 
     def mend(self) -> int:
         """Gives the daemon every pinned object that it lacks; returns how many."""

@@ -1,41 +1,75 @@
-"""For how long records stay pinned: for ever, or while they are among the last rounds.
+"""For how long records stay: for ever, or while they are among the last rounds.
 
-What the chain needs is never dropped: the task's manifest, which has its own pin, and the
-record at the head, from which the next round starts.
+What the chain needs is never dropped: the task's manifest, which has its own pin, the record
+at the head, from which the next round starts, and those that validators may still make the
+head again by rejecting what came after. Records are first unpinned, then blocks that no pin
+reaches are deleted. Either may be cut off at any point: the next pruning goes over both again.
 """
 
 import logging
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from zkpot.cid import object_cid_from_digest
 from zkpot.errors import Transient
-from zkpot.ids import Round, TaskId
+from zkpot.ids import Digest, Round, TaskId
 from zkpot_aggregator.content.base import ContentStore
 from zkpot_aggregator.ledger.base import Ledger
-from zkpot_aggregator.ledger.views import ZERO
+from zkpot_aggregator.ledger.views import Event, RoundAttested, RoundClosed, RoundOpened, TaskView
 
 _logger = logging.getLogger(__name__)
 
 
-def prune(
-    ledger: Ledger, content: ContentStore, task: TaskId, newest: Round, keep_rounds: int
-) -> int:
-    """Unpins the records of the rounds up to `newest - keep_rounds`; returns how many.
+class PrunedStore(ContentStore, Protocol):
+    """A store of our own, whose blocks go with the pins that held them."""
 
-    Goes back until a record is not pinned any more: those before it were dropped earlier.
+    def collect_garbage(self) -> int:
+        """Deletes blocks that no pin reaches, but none put meanwhile; returns how many.
+
+        Nothing that is to be pinned may lie there unpinned from before. Raises `Rejected` if
+        a pinned manifest is missing or damaged, and deletes nothing then.
+        """
+
+
+def prune(
+    ledger: Ledger, content: PrunedStore, task: TaskId, newest: Round, keep_rounds: int
+) -> int:
+    """Drops the records of the rounds up to `newest - keep_rounds`; returns how many.
+
+    To be called between rounds. A store that is away delays it to the next call. Raises
+    `Transient` if the ledger is away, `Rejected` if the store is damaged.
     """
-    head, pins = ledger.task(task).head, content.pins()
+    # In this order: no record is at the head that the events do not know.
+    view, events = ledger.task(task), ledger.events(task)
+    needed = set(_needed(view, events))
+    pins = content.pins()
+    old = [
+        root
+        for event in events
+        if isinstance(event, RoundClosed) and event.round <= newest - keep_rounds
+        if event.record not in needed and (root := object_cid_from_digest(event.record)) in pins
+    ]
     dropped = 0
-    for number in range(newest - keep_rounds, 0, -1):
-        record = ledger.round(task, Round(number)).record
-        if record in (ZERO, head):
-            continue
-        root = object_cid_from_digest(record)
-        if root not in pins:
-            break
-        try:
+    try:
+        for root in old:
             content.unpin(root)
-        except Transient as error:
-            _logger.warning("round %d stays pinned until the next round: %s", number, error)
-            break
-        dropped += 1
+            dropped += 1
+        deleted = content.collect_garbage()
+        _logger.info("dropped %d old records and %d blocks", dropped, deleted)
+    except Transient as error:
+        _logger.warning("what else is old stays until the next round: %s", error)
     return dropped
+
+
+def _needed(task: TaskView, events: Sequence[Event]) -> Iterator[bytes]:
+    """The head and, back to the last final record, what validators may return it to."""
+    record_to_round = {e.record: e.round for e in events if isinstance(e, RoundClosed)}
+    round_to_parent = {e.round: e.parent for e in events if isinstance(e, RoundOpened)}
+    final = {e.round for e in events if isinstance(e, RoundAttested) and e.final}
+    record = task.head
+    while record in record_to_round:
+        yield record
+        number = record_to_round[record]
+        if not task.validators or number in final:
+            return
+        record = Digest(round_to_parent[number])
