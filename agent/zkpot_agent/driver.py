@@ -18,6 +18,7 @@ from zkpot.notify import Pulse
 from zkpot.proof.system import ProvingFailed
 from zkpot.wire.codec import decode_tagged, encode, encode_tagged
 from zkpot_agent.inference_publish import Publisher
+from zkpot_agent.notes import RECEIPT
 from zkpot_agent.objects import FETCH_SECONDS
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
@@ -25,7 +26,7 @@ from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
 from zkpot_agent.round.step import Step
 from zkpot_agent.round_secrets import forgotten, member_key
-from zkpot_agent.work import RECEIPT, Worker
+from zkpot_agent.work import Worker
 
 _logger = logging.getLogger(__name__)
 

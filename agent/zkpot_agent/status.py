@@ -12,10 +12,10 @@ from zkpot.keys import load_key_file
 from zkpot.wire.codec import decode_tagged
 from zkpot_agent.config import JOURNAL_FILE, AgentConfig
 from zkpot_agent.driver import INCIDENT, STATE_KEY
+from zkpot_agent.notes import COUNT
 from zkpot_agent.profile import profile_of
 from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
-from zkpot_agent.work import COUNT
 
 _LATEST = 5
 

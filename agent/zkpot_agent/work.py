@@ -7,15 +7,11 @@ under the round's number and nowhere else.
 
 import json
 import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from zkpot.aggregate import decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
-from zkpot.check_record import Expected
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Round
@@ -32,30 +28,22 @@ from zkpot.statement import Statement, commitment_digest, submission_context
 from zkpot.task import Task
 from zkpot.verify import ProofObject
 from zkpot.wire import topics
-from zkpot.wire.codec import decode, encode
-from zkpot.wire.envelope import envelope_digest, sign
-from zkpot.wire.messages import Announcement, Receipt
+from zkpot.wire.codec import encode
+from zkpot.wire.envelope import sign
+from zkpot.wire.messages import Announcement
 from zkpot_agent import jobs, thermal_job
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
+from zkpot_agent.leading import Leader
 from zkpot_agent.masking import Membership
+from zkpot_agent.notes import COUNT, timed
 from zkpot_agent.objects import Objects
 from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch
 from zkpot_agent.proving.request import MakeProof, ProofRequest, prove_locally
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
-from zkpot_agent.round.machine import opening_message
 from zkpot_agent.round.states import Opened, Proving, Seated, Submitted
 from zkpot_agent.round_secrets import kept_opening, opening_key
-
-RECEIPT = "receipt"
-"""Journal events: receipts by the digest of the envelope they answer."""
-
-TIMING = "timing"
-"""Journal events: when a step of a round began and ended."""
-
-COUNT = "count"
-"""Journal events: by round, how many samples of the batch our model labels right."""
 
 
 def cache_dir(config: AgentConfig) -> Path:
@@ -88,7 +76,7 @@ class Worker:
 
     async def prepare(self) -> None:
         """Makes or loads the proof system's keys before the first round."""
-        with self._timed(Round(0), "prepare"):
+        with timed(self.journal, Round(0), "prepare"):
             await child.run(
                 proof_jobs.prepare, self.backend, limits=self._limits(3600), progress=self.progress
             )
@@ -100,7 +88,7 @@ class Worker:
         seed = self.config.train.seed
         seed = secrets.randbits(63) if seed is None else seed + joined.round
         limits = self._limits(self.task.deadlines.commit)
-        with self._timed(joined.round, "train"):
+        with timed(self.journal, joined.round, "train"):
             trained = await child.run(
                 self.training,
                 self.holds,
@@ -112,7 +100,7 @@ class Worker:
                 limits=limits,
                 progress=self.progress,
             )
-        with self._timed(joined.round, "commit"):
+        with timed(self.journal, joined.round, "commit"):
             committed = await child.run(
                 jobs.commit,
                 self.backend,
@@ -154,7 +142,7 @@ class Worker:
             self.task.deadlines.prove,
         )
         try:
-            with self._timed(joined.round, "prove"):
+            with timed(self.journal, joined.round, "prove"):
                 proof = await self.make_proof(request, self.progress)
         except ProvingFailed as failure:
             return on.Declined(joined.round, str(failure))
@@ -186,38 +174,8 @@ class Worker:
 
     async def check_record(self, opened: Opened | Seated, cid: Cid) -> on.Event:
         """Checks a proposed record against the announcements we acted on."""
-        submitted = opened.submitted
-        joined = submitted.joined
-        try:
-            record = decode_object(Record, await self.objects.fetch(cid))
-            names = {*record.references, joined.roster, submitted.sealed}
-            objects = {name: await self.objects.fetch(name) for name in sorted(names)}
-            sealed = decode_object(SealedList, objects[submitted.sealed])
-            expected = Expected(
-                task_id=self.config.task_id,
-                task=self.task,
-                round=joined.round,
-                parent=joined.parent,
-                model=joined.model,
-                roster_root=decode_object(Roster, objects[joined.roster]).root,
-                sealed_root=sealed.root,
-                sealed_count=len(sealed.envelopes),
-                beacon=submitted.beacon,
-                indices=None,
-            )
-            with self._timed(joined.round, "check"):
-                await child.run(
-                    jobs.check_record,
-                    self.backend,
-                    expected,
-                    record,
-                    objects,
-                    self._own_entry(opened),
-                    limits=self._limits(self.task.deadlines.record),
-                )
-        except Rejected as rejection:
-            return on.RecordChecked(joined.round, cid, rejection.reason, rejection.detail)
-        return on.RecordChecked(joined.round, cid, None, "")
+        leader = Leader(self.config, self.task, self.key, self.journal, self.objects, self.backend)
+        return await leader.check(opened, cid)
 
     async def model_after(self, record: Cid) -> bytes:
         """The global model object that a closed round's record names."""
@@ -271,18 +229,6 @@ class Worker:
             self.config, self.task, self.key, self.journal, self.blocks, self.progress
         )
 
-    def _own_entry(self, opened: Opened | Seated) -> jobs.OwnEntry:
-        """What a record must say of us; an opening only if we have a receipt for it."""
-        entry = jobs.OwnEntry(self.key.id, opened.submitted.count)
-        if isinstance(opened, Seated):
-            if opened.confirmed is None:
-                return entry
-            return replace(entry, confirmed=jobs.Confirmed(opened.group.index, opened.confirmed))
-        name = envelope_digest(sign(opening_message(opened), self.key)).hex()
-        receipts = (receipt for receipt in self.journal.events(RECEIPT) if receipt.key == name)
-        taken = any(decode(Receipt, r.value, limit=1024).reason is None for r in receipts)
-        return replace(entry, opening_taken=taken)
-
     @property
     def backend(self) -> Backend:
         """The task's proof system."""
@@ -290,11 +236,3 @@ class Worker:
 
     def _limits(self, wall_seconds: float) -> child.Limits:
         return self.config.limits.of(wall_seconds)
-
-    @contextmanager
-    def _timed(self, round_number: Round, what: str) -> Iterator[None]:
-        """Notes when a step began and ended, for reports."""
-        began = time.time()
-        yield
-        span = json.dumps([began, time.time()])
-        self.journal.note(TIMING, f"{round_number}/{what}/{began:.3f}", span.encode())

@@ -21,10 +21,10 @@ from zkpot.wire.messages import Message, Phase, Receipt
 from zkpot_agent import driver as driver_module
 from zkpot_agent.driver import INCIDENT, Driver
 from zkpot_agent.inference import MODEL_FILE
+from zkpot_agent.notes import RECEIPT
 from zkpot_agent.round import events as on
 from zkpot_agent.round import states as at
 from zkpot_agent.round_secrets import opening_key
-from zkpot_agent.work import RECEIPT
 
 ROUND = Round(1)
 FILE = "journal.sqlite"

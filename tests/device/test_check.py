@@ -15,12 +15,12 @@ from zkpot.journal import Journal
 from zkpot.keys import create_key_file
 from zkpot.link import BrokerSettings, Tls
 from zkpot_agent import check
-from zkpot_agent.check import TESTS, Device, check_device
+from zkpot_agent.check import CHECKS, Device, check_device
 from zkpot_agent.check_memory import memory_available_mb, memory_limit_mb
 from zkpot_agent.config import AgentConfig, LimitsConfig, with_credentials
+from zkpot_agent.notes import COUNT
 from zkpot_agent.profile import load_profile
 from zkpot_agent.status import read_status, running_pid, uptime_s
-from zkpot_agent.work import COUNT
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_the_broker_is_left_alone_while_the_service_runs(config: AgentConfig) ->
 
 
 def test_every_failure_says_what_to_do(config: AgentConfig) -> None:
-    for what, _, fix in TESTS:
+    for what, _, fix in CHECKS:
         assert len(fix.format(config=config)) > 10, what
 
 
@@ -141,7 +141,7 @@ def test_all_findings_of_a_config(tmp_path: Path) -> None:
         '[broker]\nhost = "127.0.0.1"\nport = 1\n[data]\nsource = "nothing"\n'
     )
     found = {each.what: each for each in check_device(path)}
-    assert list(found) == ["config", *(what for what, _, _ in TESTS)]
+    assert list(found) == ["config", *(what for what, _, _ in CHECKS)]
     assert found["key"].ok
     assert found["disk"].ok
     assert not found["data"].ok
