@@ -135,7 +135,11 @@ def _with(state: at.Masking, index: int, run: at.GroupRun) -> at.Masking:
 
 
 def _told(run: at.GroupRun, device: DeviceId) -> tuple[do.Effect, ...]:
-    message = None if run.settled else told(run.session).get(device)
+    """What `device` has not answered yet. Otherwise two sides that repeat would never end."""
+    session = run.session
+    if run.settled or device in session.members(session.step):
+        return ()
+    message = told(session).get(device)
     return () if message is None else (do.Send(device, message),)
 
 
