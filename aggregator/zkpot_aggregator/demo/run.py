@@ -161,8 +161,6 @@ _STATE_TO_TEXT = {
     "summing": "combining the models",
     "masking": "groups mask, confirm and unmask their sums",
     "merging": "adding the groups' sums up",
-    "masking": "adding up masked models, group by group",
-    "merging": "checking the sum",
     "recording": "the leader checks and signs the record",
     "closing": "pinning and closing on chain",
     "attesting": "waiting for the validators",
