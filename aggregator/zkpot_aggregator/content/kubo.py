@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -53,9 +54,8 @@ class KuboStore:
     def put(self, cid: Cid, block: bytes) -> None:
         """See `ContentStore.put`; raises `Rejected` (CID_MISMATCH) for a block of another name."""
         codec = "dag-cbor" if is_node(cid) else "raw"
-        # Older daemons read `format`, newer ones `cid-codec`.
-        options = {"cid-codec": codec, "format": codec, "version": "1", "mhtype": "sha2-256"}
         with self._asking("block/put"):
+            options = {self._codec_option: codec, "version": "1", "mhtype": "sha2-256"}
             # ipfshttpclient takes a file, or the name of one.
             stored = self._client.block.put(_Bytes(block), opts=options)
         if read_cid(stored["Key"]) != cid:
@@ -147,6 +147,11 @@ class KuboStore:
                 waiting.extend(manifest.leaves + manifest.references)
             elif not self.has(cid):
                 raise Rejected(Reason.NOT_FOUND, f"{cid_text(cid)}, needed by {cid_text(root)}")
+
+    @cached_property
+    def _codec_option(self) -> str:
+        """A block's codec as the daemon calls it: js-ipfs has a word of its own, which Kubo refuses."""
+        return "format" if "ipfs-core" in self._client.version() else "cid-codec"
 
     @contextmanager
     def _asking(self, what: str, cid: Cid | None = None) -> Iterator[None]:
