@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zkpot.config import load_config
 from zkpot.errors import ZkpotError
+from zkpot.findings import Check, Finding, attempt
 from zkpot.ids import device_text
 from zkpot.journal import Journal
 from zkpot.keys import load_key_file
@@ -37,16 +38,6 @@ SYNCHRONIZED = Path("run/systemd/timesync/synchronized")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Whether one thing works; if not, why, and what to do."""
-
-    what: str
-    ok: bool
-    detail: str
-    fix: str = ""
-
-
-@dataclass(frozen=True)
 class Device:
     """What is checked: the config within its profile, and where the system's files lie."""
 
@@ -57,10 +48,6 @@ class Device:
     clock: Callable[[], float] = field(default=time.time)
 
 
-Test = Callable[[Device], str]
-"""Says what was found; raises `ZkpotError` or `OSError` if that will not do."""
-
-
 def check_device(path: Path) -> list[Finding]:
     """Checks the configuration and everything it names."""
     try:
@@ -68,16 +55,10 @@ def check_device(path: Path) -> list[Finding]:
         profile = profile_of(given)
     except ZkpotError as error:
         return [Finding("config", ok=False, detail=str(error), fix=f"mend {path}")]
-    device = Device(bounded(given, profile), profile)
-    return [Finding("config", ok=True, detail=str(path)), *(_try(*t, device) for t in TESTS)]
-
-
-def _try(what: str, test: Test, fix: str, device: Device) -> Finding:
-    try:
-        return Finding(what, ok=True, detail=test(device))
-    except (ZkpotError, OSError) as error:
-        fix = fix.format(config=device.config)
-        return Finding(what, ok=False, detail=str(error), fix=fix)
+    config = bounded(given, profile)
+    device = Device(config, profile)
+    found = [attempt((what, test, fix.format(config=config)), device) for what, test, fix in CHECKS]
+    return [Finding("config", ok=True, detail=str(path)), *found]
 
 
 def check_profile(device: Device) -> str:
@@ -222,7 +203,7 @@ async def _connect(config: AgentConfig) -> None:
             raise OSError(f"no answer within {BROKER_SECONDS:.0f} s")
 
 
-TESTS: tuple[tuple[str, Test, str], ...] = (
+CHECKS: tuple[Check[Device], ...] = (
     ("profile", check_profile, "name another profile in the config"),
     (
         "key",
@@ -255,4 +236,4 @@ TESTS: tuple[tuple[str, Test, str], ...] = (
         "is {config.broker.host} right, running, and the device enrolled? Look at [broker]",
     ),
 )
-"""Name, test, and what to do if it fails; `{config}` is the agent's."""
+"""In their order; `{config}` is the agent's."""

@@ -67,17 +67,14 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Try everything the agent needs for real, and say what to mend."""
 
     def work() -> ExitCode:
+        from zkpot.findings import lines
         from zkpot_agent.check import check_device
 
         findings = check_device(config)
         if json_output:
             typer.echo(json.dumps([finding.__dict__ for finding in findings]))
         else:
-            for finding in findings:
-                mark = "ok  " if finding.ok else "FAIL"
-                typer.echo(f"{mark}  {finding.what:<11} {finding.detail}")
-                if finding.fix:
-                    typer.echo(f"      {'':<11} to do: {finding.fix}")
+            typer.echo("\n".join(lines(findings)))
         return ExitCode.OK if all(f.ok for f in findings) else ExitCode.FAILURE
 
     _exit_with(work)

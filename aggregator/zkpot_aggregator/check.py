@@ -1,17 +1,16 @@
 """`zkpot-aggregator check`: tries what the aggregator needs for real."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from zkpot.config import load_config
 from zkpot.errors import ZkpotError
+from zkpot.findings import Check, Finding, attempt
 from zkpot.ids import device_text
 from zkpot.keys import load_key_file
 from zkpot.proof.registry import SYSTEM_TO_PACKAGE, installed
 from zkpot.record import Roster, RosterEntry
-from zkpot_aggregator.config import AggregatorConfig, BrokerKind
+from zkpot_aggregator.config import AggregatorConfig, BrokerKind, with_credentials
 from zkpot_aggregator.content.kubo import KuboStore
 from zkpot_aggregator.embedded.broker import EmbeddedBroker
 from zkpot_aggregator.layout import Layout
@@ -21,38 +20,14 @@ from zkpot_aggregator.ledger.settings import JsonRpcSettings
 from zkpot_aggregator.task_data import load_task_data
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Whether one thing works, and if not, what to do."""
-
-    what: str
-    ok: bool
-    detail: str
-
-
 def check_aggregator(path: Path) -> list[Finding]:
     """Checks the configuration and everything it names."""
     try:
-        config = load_config(AggregatorConfig, path)
+        config = with_credentials(load_config(AggregatorConfig, path))
     except ZkpotError as error:
-        return [Finding("config", ok=False, detail=str(error))]
-    tests: tuple[tuple[str, Callable[[AggregatorConfig], str]], ...] = (
-        ("key", _key),
-        ("devices", _devices),
-        ("data", _data),
-        ("prover", _prover),
-        ("ledger", _ledger),
-        ("content", _content),
-        ("broker", _broker),
-    )
-    return [Finding("config", ok=True, detail=str(path)), *(_try(*t, config) for t in tests)]
-
-
-def _try(what: str, test: Callable[[AggregatorConfig], str], config: AggregatorConfig) -> Finding:
-    try:
-        return Finding(what, ok=True, detail=test(config))
-    except (ZkpotError, OSError) as error:
-        return Finding(what, ok=False, detail=str(error))
+        return [Finding("config", ok=False, detail=str(error), fix=f"mend {path}")]
+    found = [attempt(check, config) for check in CHECKS]
+    return [Finding("config", ok=True, detail=str(path)), *found]
 
 
 def _key(config: AggregatorConfig) -> str:
@@ -121,3 +96,14 @@ def _broker(config: AggregatorConfig) -> str:
         return f"external, {config.broker.settings.host}:{config.broker.settings.port}"
     with TemporaryDirectory() as folder, EmbeddedBroker(Path(folder), []) as broker:
         return f"embedded, can listen on {broker.host}"
+
+
+CHECKS: tuple[Check[AggregatorConfig], ...] = (
+    ("key", _key, "restore key_file, or make one with `zkpot-agent keygen`"),
+    ("devices", _devices, "see [[devices]] in the config: each needs its own public_key"),
+    ("data", _data, "see [task] in the config: dataset, batch_size and rounds"),
+    ("prover", _prover, "install what it names, or choose another task.proof_system"),
+    ("ledger", _ledger, "see [ledger] in the config: is the node running?"),
+    ("content", _content, "see [content] in the config: is the IPFS daemon running?"),
+    ("broker", _broker, "see [broker] in the config"),
+)

@@ -54,15 +54,14 @@ def check(config: ConfigOption, json_output: JsonOption = False) -> None:
     """Try everything the aggregator needs for real, and say what to mend."""
 
     def work() -> ExitCode:
+        from zkpot.findings import lines
         from zkpot_aggregator.check import check_aggregator
 
         findings = check_aggregator(config)
         if json_output:
             _print_json([dataclasses.asdict(finding) for finding in findings])
         else:
-            for finding in findings:
-                mark = "ok  " if finding.ok else "FAIL"
-                typer.echo(f"{mark}  {finding.what:<10} {finding.detail}")
+            typer.echo("\n".join(lines(findings)))
         return ExitCode.OK if all(f.ok for f in findings) else ExitCode.FAILURE
 
     exit_with(work)

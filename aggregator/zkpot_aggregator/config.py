@@ -1,14 +1,18 @@
 """The aggregator's configuration file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+from zkpot.credentials import Credentials
 from zkpot.link import BrokerSettings
 from zkpot.wire.codec import Span
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
+
+CREDENTIAL = "aggregator"
+"""The id of `LoadCredential=` in the unit: it stands before the name of each file."""
 
 Count = Annotated[int, Span(0, 1_000_000)]
 Positive = Annotated[int, Span(1, 1_000_000)]
@@ -120,6 +124,9 @@ class ProverAccount:
             raise ValueError("public_key: expected 64 hexadecimal digits")
 
 
+Account = TypeVar("Account", DeviceConfig, ProverAccount)
+
+
 @dataclass(frozen=True)
 class ValidatorConfig:
     """A validator: its account on chain and its public key, both in hexadecimal."""
@@ -183,3 +190,29 @@ class AggregatorConfig:
     cache_dir: Path | None = None
     verify_workers: Annotated[int, Span(1, 64)] = 1
     provers: tuple[ProverAccount, ...] = ()
+
+
+def with_credentials(config: AggregatorConfig) -> AggregatorConfig:
+    """`config` with the service manager's copies of its secret files, where there are some."""
+    copies = Credentials(CREDENTIAL)
+    broker, ledger = config.broker.settings, config.ledger.settings
+    if ledger is not None:
+        ledger = replace(
+            ledger,
+            url_file=ledger.url_file and copies.file(ledger.url_file),
+            key_file=ledger.key_file and copies.file(ledger.key_file),
+        )
+    return replace(
+        config,
+        key_file=copies.file(config.key_file),
+        broker=replace(config.broker, settings=broker and copies.broker(broker)),
+        ledger=replace(config.ledger, settings=ledger),
+        devices=tuple(_with_password(device, copies) for device in config.devices),
+        provers=tuple(_with_password(prover, copies) for prover in config.provers),
+    )
+
+
+def _with_password(account: Account, copies: Credentials) -> Account:
+    return replace(
+        account, password_file=account.password_file and copies.file(account.password_file)
+    )

@@ -44,6 +44,18 @@ def create_secret_file(path: Path, data: bytes) -> None:
     sync_directory(path.parent)
 
 
+def loose_mode(path: Path) -> int:
+    """The permissions of a secret file if they let others read it, 0 if they keep them out.
+
+    systemd hands copies of secrets over with an access list, which shows as permissions of the
+    group, in a folder that keeps everybody else out.
+    """
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    handed_over = given is not None and path.parent == Path(given)
+    mode = path.stat().st_mode & 0o777
+    return mode if mode & (0o007 if handed_over else 0o077) else 0
+
+
 def remove_unfinished(folder: Path) -> None:
     """Deletes what `replace_file` left in `folder` when it was cut off; nobody may write there."""
     for leftover in folder.glob(f"{TEMPORARY}*"):

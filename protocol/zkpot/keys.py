@@ -15,7 +15,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
-from zkpot.files import create_secret_file
+from zkpot.files import create_secret_file, loose_mode
 from zkpot.ids import DEVICE_ID_BYTES, DeviceId, device_text, digest
 
 _FILE_HEADER = "zkpot-key-1"
@@ -103,15 +103,11 @@ def create_key_file(path: Path) -> KeyPair:
 def load_key_file(path: Path) -> KeyPair:
     """Reads a key; raises `Fatal` if the file is missing, readable by others or corrupt."""
     try:
-        mode = path.stat().st_mode & 0o777
-        text = path.read_text()
+        loose, text = loose_mode(path), path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise Fatal(ExitCode.KEY, f"cannot read the key {path}: {error}") from error
-    # systemd hands credentials over with an access list, which shows as group permission.
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    handed_over = credentials is not None and path.parent == Path(credentials)
-    if mode & (0o007 if handed_over else 0o077):
-        raise Fatal(ExitCode.KEY, f"{path} has mode {mode:04o}: run chmod 600 {path}")
+    if loose:
+        raise Fatal(ExitCode.KEY, f"{path} has mode {loose:04o}: run chmod 600 {path}")
     match text.split():
         case [header, hexadecimal, checksum] if header == _FILE_HEADER:
             try:

@@ -106,7 +106,7 @@ def test_check_finds_everything_in_order(config_file: Path) -> None:
     assert [finding["what"] for finding in findings] == [
         *("config", "key", "devices", "data", "prover", "ledger", "content", "broker")
     ]
-    assert all(finding.keys() == {"what", "ok", "detail"} for finding in findings)
+    assert all(finding.keys() == {"what", "ok", "detail", "fix"} for finding in findings)
     assert not (config_file.parent / "state" / "chain").exists()
 
 
@@ -119,12 +119,14 @@ def test_check_names_everything_that_is_wrong(config_file: Path) -> None:
     (config_file.parent / "password-1").unlink()
     result = invoke("check", "--config", config_file)
     assert result.exit_code == ExitCode.FAILURE
-    marks = {line.split()[1]: line for line in result.stdout.splitlines()}
+    said = [line for line in result.stdout.splitlines() if "to do: " not in line]
+    marks = {line.split()[1]: line for line in said}
     failed = {what for what, line in marks.items() if line.startswith("FAIL")}
     assert failed == {"key", "devices", "data", "prover"}
     assert "password-1" in marks["devices"]
     assert "lasts 25 rounds of 20, not 900" in marks["data"]
     assert "wishing/1" in marks["prover"]
+    assert result.stdout.count("to do: ") == len(failed)
 
 
 def test_check_of_a_broken_configuration_goes_no_further(config_file: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from zkpot.errors import ExitCode
-from zkpot_agent.config import CREDENTIAL
+from zkpot_agent import config as agent_config
 from zkpot_agent.install import SHIPPED_COMMAND, SHIPPED_CONFIG, UNITS, install
 from zkpot_agent.profile import profile_names
+from zkpot_aggregator import config as aggregator_config
+from zkpot_aggregator.prover import config as prover_config
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "systemd").glob("*.service"))
@@ -87,10 +89,16 @@ def test_the_commands_are_as_designed() -> None:
 def test_the_agents_unit_fits_what_install_and_the_config_expect() -> None:
     found = settings(UNITS / "zkpot-agent.service")
     assert found["ExecStart"] == [f"{SHIPPED_COMMAND} run --config {SHIPPED_CONFIG}"]
-    assert found["LoadCredential"][0].startswith(f"{CREDENTIAL}:")
     assert found["SupplementaryGroups"] == ["zkpot-models"]
     sysusers = (UNITS / "sysusers.d" / "zkpot.conf").read_text()
     assert re.search(r"^g zkpot-models ", sysusers, re.MULTILINE)
+
+
+def test_each_role_looks_for_the_copies_that_its_unit_makes() -> None:
+    roles = (agent_config, aggregator_config, prover_config)
+    for role, unit in zip(roles, SERVICES, strict=False):
+        (line,) = settings(unit)["LoadCredential"]
+        assert line.partition(":")[0] == role.CREDENTIAL
 
 
 def test_children_may_lower_their_priority_and_choose_processors(service: Path) -> None:

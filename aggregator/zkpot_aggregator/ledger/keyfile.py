@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot.files import replace_file
+from zkpot.files import loose_mode, replace_file
 
 KEY_BYTES = 32
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -18,15 +18,14 @@ def load_or_create_key(path: Path, *, may_create: bool) -> bytes:
     return load_key(path)
 
 
-def load_key(path: Path, *, private: bool = True) -> bytes:
-    """32 bytes; raises `Fatal` (KEY). With `private` the mode must keep others out."""
+def load_key(path: Path) -> bytes:
+    """32 bytes; raises `Fatal` (KEY), also for a file that others may read."""
     try:
-        mode = path.stat().st_mode & 0o777
-        text = path.read_bytes()
+        loose, text = loose_mode(path), path.read_bytes()
     except OSError as error:
         raise Fatal(ExitCode.KEY, f"cannot read the key {path}: {error}") from error
-    if private and mode & 0o077:
-        raise Fatal(ExitCode.KEY, f"{path} has mode {mode:04o}: run chmod 600 {path}")
+    if loose:
+        raise Fatal(ExitCode.KEY, f"{path} has mode {loose:04o}: run chmod 600 {path}")
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError as error:

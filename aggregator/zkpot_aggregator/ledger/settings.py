@@ -81,5 +81,4 @@ class JsonRpcSettings:
                 ExitCode.KEY,
                 f"key_credential = {self.key_credential!r} needs systemd's LoadCredential=",
             )
-        # systemd keeps others out by the folder, and shows its access list as group bits.
-        return load_key(Path(folder) / self.key_credential, private=False)
+        return load_key(Path(folder) / self.key_credential)
