@@ -150,7 +150,7 @@ class KuboStore:
 
     @cached_property
     def _codec_option(self) -> str:
-        """A block's codec as the daemon calls it: js-ipfs has a word of its own, which Kubo refuses."""
+        """How the daemon calls a block's codec: js-ipfs has its own word, which Kubo refuses."""
         return "format" if "ipfs-core" in self._client.version() else "cid-codec"
 
     @contextmanager
