@@ -1,4 +1,4 @@
-"""A task on mosquitto, anvil and IPFS, each a process of its own, and what its rounds took."""
+"""A task on mosquitto, anvil and IPFS, each a process of its own."""
 
 import contextlib
 import json
@@ -15,16 +15,12 @@ from tests.real.ipfs import Ipfs
 from tests.real.mosquitto import make_certificates, plan_for
 
 from zkpot.ids import DeviceId, device_text
-from zkpot.journal import Journal
 from zkpot.keys import create_key_file, load_key_file
 from zkpot_aggregator.demo.processes import start
 from zkpot_aggregator.mosquitto import CONFIGURATION, write_broker_files
-from zkpot_aggregator.report import busy_seconds, spans
 
 KEY = b"t" * 32
 BLOCK_S = 1.0
-WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening", "sum"})
-CHAIN_PHASES = frozenset({"phase-opening", "phase-sealing", "phase-drawing", "phase-closing"})
 
 
 @dataclass(frozen=True)
@@ -156,6 +152,8 @@ parameters = {{ devices = {rig.devices}, index = {index}, alpha = 0.5, seed = 0 
 epochs = 5
 [limits]
 cores = 1
+[privacy]
+aggregation = ["plain:fedavg"]
 """
 
 
@@ -189,25 +187,3 @@ def run_task(rig: Rig) -> str:
                 )
         assert process.popen.wait(10) == 0, process.tail(40)
     return task
-
-
-def overhead(rig: Rig, number: int) -> dict[str, float]:
-    """Seconds of a round: in all, at work, waiting for the chain, and the rest."""
-    with contextlib.ExitStack() as stack:
-        folders = [rig.aggregator, *(rig.device(index) for index in range(rig.devices))]
-        journals = [
-            stack.enter_context(Journal.open(folder / "state" / "journal.sqlite"))
-            for folder in folders
-        ]
-        own = spans(journals[0], number)
-        phases = [(began, ended, what) for what, began, ended in own if what.startswith("phase-")]
-        begin, end = min(began for began, _, _ in phases), max(ended for _, ended, _ in phases)
-        work = [
-            (max(began, begin), min(ended, end))
-            for journal in journals
-            for what, began, ended in spans(journal, number)
-            if what in WORK and ended > begin and began < end
-        ]
-        chain = sum(ended - began for began, ended, what in phases if what in CHAIN_PHASES)
-    busy, total = busy_seconds(work), end - begin
-    return {"total": total, "work": busy, "chain": chain, "rest": total - busy - chain}
