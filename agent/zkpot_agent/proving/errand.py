@@ -7,6 +7,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from zkpot.cid import Cid
@@ -32,8 +33,10 @@ class Channel(Protocol):
         """Takes an offer back, and forgets what was sealed."""
         ...
 
-    async def fetch(self, proof: Cid, prover: DeviceId, deadline_s: float) -> bytes:
-        """A proof; raises `Rejected` or `Transient`."""
+    async def fetch(
+        self, proof: Cid, prover: DeviceId, deadline_s: float, arriving: Callable[[], None]
+    ) -> bytes:
+        """A proof; raises `Rejected` or `Transient`. Calls `arriving` for every part."""
         ...
 
 
@@ -113,16 +116,22 @@ class Errand:
         try:
             sealed = seal_job(to.box_key, job)
         except Rejected as rejection:
-            return at.Refused(str(rejection))
+            return at.Refused(None, str(rejection))
         return at.Sealed(self._channel.offer(to.prover, sealed, within_s))
 
     async def _fetch(self, prover: DeviceId, cid: Cid) -> None:
         try:
-            proof = await self._channel.fetch(cid, prover, self._until - time.monotonic())
+            proof = await self._channel.fetch(
+                cid,
+                prover,
+                self._until - time.monotonic(),
+                lambda: self.tell(at.Arriving(cid, all=False)),
+            )
+            self.tell(at.Arriving(cid, all=True))
             await self._verify(proof)
         except (Rejected, Transient, ProvingFailed) as failure:
             _logger.warning("no proof from %s: %s", device_text(prover), failure)
-            self.tell(at.Refused(str(failure)))
+            self.tell(at.Refused(cid, str(failure)))
         else:
             self.tell(at.Verified(proof))
 

@@ -151,11 +151,17 @@ class OffloadClient:
         self._blocks.drop(job)
         self._journal.transition({_STANDING: None}, [self._outgoing(JobWithdrawal(prover, job))])
 
-    async def fetch(self, proof: Cid, prover: DeviceId, deadline_s: float) -> bytes:
+    async def fetch(
+        self, proof: Cid, prover: DeviceId, deadline_s: float, arriving: Callable[[], None]
+    ) -> bytes:
         """A proof; raises what `BlockExchange.fetch` raises."""
         try:
             return await self._exchange.fetch(
-                proof, prover, deadline_s=deadline_s, max_bytes=MAX_PROOF_BYTES
+                proof,
+                prover,
+                deadline_s=deadline_s,
+                max_bytes=MAX_PROOF_BYTES,
+                progress=lambda _done, _total: arriving(),
             )
         finally:
             self._blocks.drop(proof)

@@ -1,8 +1,8 @@
 """Which prover gets a job, and when it goes to the next: no clock, network or disk inside.
 
 Feed `Placement` what happened with the time; it returns what to do. One prover has the job at
-a time. It loses the job when its lease runs out without a new beat, when its share of the time
-is over, when it fails, or when its proof does not verify; nobody gets a job twice. Each prover
+a time. It loses the job when its lease runs out without a new beat or block, when its share of the
+time is over, when it fails, or when its proof does not verify; nobody gets a job twice. Each prover
 that gets it sees the model, so the next one is asked only when the last one has lost it.
 """
 
@@ -40,6 +40,14 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Arriving:
+    """A part of a proof has come, or `all` of it, and it is being verified here."""
+
+    proof: Cid
+    all: bool
+
+
+@dataclass(frozen=True)
 class Verified:
     """The proof was fetched and holds for our own statement."""
 
@@ -48,8 +56,9 @@ class Verified:
 
 @dataclass(frozen=True)
 class Refused:
-    """The proof could not be fetched, or does not hold."""
+    """A proof could not be fetched, or does not hold; none: the job could not be sealed."""
 
+    proof: Cid | None
     why: str
 
 
@@ -58,7 +67,7 @@ class Tick:
     """Time has passed."""
 
 
-Happening: TypeAlias = Heard | Sealed | Reported | Verified | Refused | Tick
+Happening: TypeAlias = Heard | Sealed | Reported | Arriving | Verified | Refused | Tick
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class _Held:
     job: Cid | None = None
     beat: int = -1
     proof: Cid | None = None
+    arrived: bool = False
 
 
 class Placement:
@@ -156,8 +166,8 @@ class Placement:
         if self._held is None:
             return min(self._patience_ends, self._until)
         ends = (self._held.share_ends, self._until)
-        # Once there is a proof, all that is left of the share is for fetching it.
-        return min(ends) if self._held.proof is not None else min(self._held.lease_ends, *ends)
+        # While the proof is verified here, nothing more is expected of the prover.
+        return min(ends) if self._held.arrived else min(self._held.lease_ends, *ends)
 
     def step(self, happening: Happening, now: float) -> list[Action]:
         """What to do after `happening` at `now` (seconds of any steady clock)."""
@@ -171,10 +181,16 @@ class Placement:
                 return []
             case Reported(prover, status):
                 return self._reported(prover, status, now)
+            case Arriving(proof, complete):
+                if self._held is not None and self._held.proof == proof:
+                    self._held.lease_ends = now + self._lease_s
+                    self._held.arrived = complete
+                return []
             case Verified(proof):
                 return [*self._take_back(), Finish(proof)]
-            case Refused(why):
-                return self._lost(why, now)
+            case Refused(proof, why):
+                ours = self._held is not None and self._held.proof == proof
+                return self._lost(why, now) if ours else []
             case Tick():
                 return self._ticked(now)
 
@@ -189,12 +205,14 @@ class Placement:
         self.progress = status.progress_per_mille / 1000
         if status.state is JobState.FAILED:
             return self._lost(f"{reason_text(status.reason)} {status.detail}".strip(), now)
-        if status.state is not JobState.DONE or status.proof == held.proof:
+        if status.state is not JobState.DONE:
             return []
         if status.proof is None:
             return self._lost("it names no proof", now)
+        if status.proof == held.proof:
+            return []
         # A prover that was restarted proves again, and names another proof.
-        held.proof = status.proof
+        held.proof, held.arrived = status.proof, False
         return [FetchProof(prover, status.proof)]
 
     def _ticked(self, now: float) -> list[Action]:
