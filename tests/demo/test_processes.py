@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot_aggregator.demo.processes import LEASH, Events, Process, start
-from zkpot_aggregator.demo.run import _check_alive
+from zkpot_aggregator.demo.run import _STATE_TO_TEXT, _check_alive
+from zkpot_aggregator.round import states as at
 
 WAIT_S = 60.0
 
@@ -35,6 +37,10 @@ def sleeper(tmp_path: Path) -> Iterator[Process]:
 
 def nothing() -> None:
     pass
+
+
+def test_every_state_of_a_round_can_be_shown() -> None:
+    assert set(_STATE_TO_TEXT) == {state.__name__.lower() for state in get_args(at.State)}
 
 
 def test_events_end_with_the_process(tmp_path: Path) -> None:
