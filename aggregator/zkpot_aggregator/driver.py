@@ -113,9 +113,9 @@ class Driver:
             self._note_time(before)
             _logger.info("%s, round %d", *_describe(step.state))
             self._on_state(step.state)
-        if isinstance(step.state, at.Failing):
-            # What the round was waiting for must not come true behind its failure.
-            self._stop_tasks()
+            if isinstance(step.state, at.Failing):
+                # What the round was waiting for must not come true behind its failure.
+                self._stop_tasks()
         self._carry_out(step.effects)
         if isinstance(step.state, at.Ended):
             self._begin(self._next_round())

@@ -12,16 +12,19 @@ from zkpot.cid import Cid, node_cid, object_cid_from_digest, split_object
 from zkpot.errors import Reason
 from zkpot.ids import Round
 from zkpot.journal import Journal
+from zkpot.keys import KeyPair
 from zkpot.record import Record, Roster, RosterEntry, SignedRecord, decode_object
 from zkpot.verify import RoundTerms
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import Commitment
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.driver import REJECTION
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.ledger.calls import device_word
 from zkpot_aggregator.ledger.views import Phase
 from zkpot_aggregator.report import Reporter
 from zkpot_aggregator.round import events as on
+from zkpot_aggregator.round import states as at
 
 STATES = (
     "opening",
@@ -109,6 +112,23 @@ def test_a_finished_task_stays_finished(rig: Rig) -> None:
     assert asyncio.run(rig.live()) is True
     assert rig.content.blocks == before
     check_task(rig)
+
+
+class Latecomers(Rig):
+    """Nobody commits to the first round in time, and everybody right after it has failed."""
+
+    def _says(self, key: KeyPair, state: at.State | None, worker: GroupWorker) -> list[on.Event]:
+        said = super()._says(key, state, worker)
+        first = isinstance(state, at.Committing) and state.start.round == 1
+        return [on.DeadlinePassed("commit"), *said] if first else said
+
+
+def test_latecomers_do_not_hold_up_the_failure_of_a_round(tmp_path: Path) -> None:
+    rig = Latecomers(tmp_path)
+    assert asyncio.run(rig.live()) is True
+    task = next(iter(rig.ledger.world.tasks))
+    phases = [rig.ledger.round(task, Round(number)).phase for number in (1, 2)]
+    assert phases == [Phase.FAILED, Phase.CLOSED]
 
 
 def test_honest_repetition_is_not_reported_as_rejected(rig: Rig) -> None:
