@@ -13,6 +13,7 @@ from zkpot.keys import create_key_file, load_key_file
 from zkpot.task import SRS_INSECURE_DEMO
 from zkpot_aggregator.demo.options import GROUP_SIZE, DemoOptions
 from zkpot_aggregator.embedded.passwords import make_password
+from zkpot_aggregator.toml_text import toml_text
 from zkpot_aggregator.ui.audit import default_cache
 
 _EZKL_VALUE_BITS = 26
@@ -72,7 +73,7 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
         create_key_file(folder / "operator.key")
     slow = options.proof_system == "ezkl"
     deadline_s = options.deadline_s or 30
-    text = _toml(
+    text = toml_text(
         {
             "key_file": "operator.key",
             "state_dir": "state",
@@ -98,16 +99,16 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
                 "record_s": deadline_s,
             },
             "broker": {"kind": "embedded"},
+            "devices": [
+                {
+                    "public_key": device.public_key,
+                    "owner": f"device {device.index}",
+                    "password_file": f"../devices/{device.folder.name}/password",
+                }
+                for device in devices
+            ],
         }
     )
-    for device in devices:
-        text += "\n[[devices]]\n" + _lines(
-            {
-                "public_key": device.public_key,
-                "owner": f"device {device.index}",
-                "password_file": f"../devices/{device.folder.name}/password",
-            }
-        )
     path = folder / "aggregator.toml"
     path.write_text(text)
     return path
@@ -119,7 +120,7 @@ def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, An
     if options.proof_system == "ezkl":
         settings["value_limit_bits"] = _EZKL_VALUE_BITS
     device.config.write_text(
-        _toml(
+        toml_text(
             {
                 "task": ready["task"],
                 "operator_key": ready["operator_key"],
@@ -151,17 +152,3 @@ def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, An
         )
     )
     return device.config
-
-
-def _toml(tables: dict[str, Any], prefix: str = "") -> str:
-    plain = {key: value for key, value in tables.items() if not isinstance(value, dict)}
-    text = _lines(plain)
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            text += f"\n[{prefix}{key}]\n" + _toml(value, f"{prefix}{key}.")
-    return text
-
-
-def _lines(values: dict[str, Any]) -> str:
-    """Strings and numbers look the same in TOML as in JSON."""
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zkpot.errors import ExitCode, Fatal
 
@@ -35,26 +35,46 @@ class Process:
 
 @contextmanager
 def start(name: str, module: str, arguments: list[str], log: Path) -> Iterator[Process]:
-    """Runs `python -m module` and stops it by its pid at the end, whichever way that comes.
+    """Runs `python -m module`, whose standard output is ours to read; as `start_program`."""
+    words = [sys.executable, "-m", module, *arguments]
+    with _log_file(log) as file, _running(words, subprocess.PIPE, file, {}) as popen:
+        yield Process(name, popen, log)
+
+
+@contextmanager
+def start_program(
+    name: str, words: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """Runs a program, named by its path, and stops it by its pid, whichever way the end comes.
 
     The child leads a session of its own, so that Ctrl-C reaches nobody but us, and is stopped
     by the kernel if we are killed. The thread that starts it must outlive it: the kernel takes
-    that thread for its parent.
+    that thread for their parent.
     """
-    python = [sys.executable, "-m"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        popen = subprocess.Popen(
-            [*python, LEASH, str(os.getpid()), *python, module, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-            start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-    try:
+    with _log_file(log) as file, _running(words, file, file, environment or {}) as popen:
         yield Process(name, popen, log)
+
+
+def _log_file(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a")
+
+
+@contextmanager
+def _running(
+    words: Sequence[str], output: int | IO[str], errors: IO[str], environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    popen = subprocess.Popen(
+        [sys.executable, "-m", LEASH, str(os.getpid()), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    )
+    try:
+        yield popen
     finally:
         popen.terminate()
         try:

@@ -1,0 +1,30 @@
+"""TOML as text, for the configuration files that programs write for programs."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def toml_text(tables: Mapping[str, Any], prefix: str = "") -> str:
+    """Values, tables in tables, and lists of tables, which come last."""
+    text = _values(tables)
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            text += f"\n[{prefix}{key}]\n" + toml_text(value, f"{prefix}{key}.")
+    for key, value in tables.items():
+        if _is_tables(value):
+            text += "".join(f"\n[[{prefix}{key}]]\n" + _values(each) for each in value)
+    return text
+
+
+def _values(table: Mapping[str, Any]) -> str:
+    """Strings, numbers and lists of them look the same in TOML as in JSON."""
+    return "".join(
+        f"{key} = {json.dumps(value)}\n"
+        for key, value in table.items()
+        if not isinstance(value, Mapping) and not _is_tables(value)
+    )
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
