@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias, get_args
 
-from zkpot.cid import Cid
+from zkpot.cid import Cid, split_object
 from zkpot.errors import Rejected, Transient
 from zkpot.ids import Round
 from zkpot.journal import Outgoing
@@ -52,10 +52,12 @@ class Driver:
         spawn: Spawn,
         on_state: Callable[[at.State], None] = lambda _state: None,
         pulse: Pulse | None = None,
+        on_model: Callable[[Cid], None] = lambda _model: None,
     ) -> None:
         self._worker = worker
         self._spawn = spawn
         self._on_state = on_state
+        self._on_model = on_model
         self._pulse = pulse or Pulse()
         self._publisher = Publisher(worker.config, worker.task)
         self._work: asyncio.Task[None] | None = None
@@ -180,6 +182,8 @@ class Driver:
             _logger.warning("the new global model could not be fetched: %s", error)
             return
         await self._publisher.publish(model)
+        if isinstance(self.state, at.Idle):
+            self._on_model(split_object(model)[0])
 
 
 def _describe(state: at.State) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 
 from zkpot import __version__
+from zkpot.cid import Cid
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
 from zkpot.ids import device_text
 from zkpot.journal import Journal, Outgoing
@@ -31,6 +32,7 @@ from zkpot.wire.messages import (
     RecordProposal,
     Status,
     Want,
+    has_model,
 )
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import JOURNAL_FILE, Accept, AgentConfig, ProveMode, with_credentials
@@ -163,7 +165,7 @@ class AgentService:
             worker.backend, self._config.limits, task.deadlines.prove, self._line.progress
         )
         self._pulse.idle()
-        self._driver = Driver(worker, spawn, self._entered, self._pulse)
+        self._driver = Driver(worker, spawn, self._entered, self._pulse, self._published)
         self._line.phase("waiting for a round")
         self._say("ready")
         self._driver.resume()
@@ -241,6 +243,9 @@ class AgentService:
         phase = type(state).__name__.lower()
         self._line.phase(f"round {round_of(state)}: {phase}")
         self._say(phase)
+
+    def _published(self, model: Cid) -> None:
+        self._say(has_model(model))
 
     def _say(self, activity: str) -> None:
         self._activity = activity

@@ -170,15 +170,6 @@ class Reporter:
         return {name: round(value, 3) for name, value in seconds.items()}
 
 
-def final_model(task_id: TaskId, ledger: Ledger, content: ContentStore) -> str:
-    """The CID, as text, of the global model at the head of the chain."""
-    head = ledger.task(task_id).head
-    if head == task_id:
-        return cid_text(decode_task(get_object(content, manifest_cid(task_id))).genesis)
-    signed = decode_object(SignedRecord, get_object(content, object_cid_from_digest(head)))
-    return cid_text(decode_object(Record, get_object(content, signed.record)).model_after)
-
-
 def spans(journal: Journal, number: int) -> list[tuple[str, float, float]]:
     """(step, began, ended) of a round, in seconds since the epoch, as a role noted them."""
     found = []

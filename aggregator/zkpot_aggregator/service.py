@@ -89,6 +89,7 @@ class AggregatorService:
         self._exchange: BlockExchange | None = None
         self._ready_devices: set[DeviceId] = set()
         self._device_ready = asyncio.Event()
+        self._farewell = Farewell()
 
     async def run(self) -> None:
         """Runs the task's rounds; returns after the last, raises `Fatal` if it cannot go on."""
@@ -114,7 +115,6 @@ class AggregatorService:
             stack.callback(chain.stop)
             settings = self._broker(stack)
             intake = Intake(layout.intake, content)
-            farewell = Farewell(content)
             link = MqttLink(
                 settings,
                 client_id=device_text(self._key.id),
@@ -127,7 +127,7 @@ class AggregatorService:
                 key=self._key,
                 store=intake,
                 address=topics.down,
-                may_serve=farewell.may_serve,
+                may_serve=lambda _peer, cid: content.has(cid),
             )
             self._exchange = exchange
             worker = self._worker_type(
@@ -142,24 +142,14 @@ class AggregatorService:
                 backend.cache_dir,
                 keep_rounds=config.content.keep_rounds,
             )
-            ready = Ready(handle, self._key.public_key, settings)
-            await self._serve(link, exchange, worker, farewell, ready)
+            await self._serve(link, exchange, worker, Ready(handle, self._key.public_key, settings))
 
     async def _serve(
-        self,
-        link: MqttLink,
-        exchange: BlockExchange,
-        worker: GroupWorker,
-        farewell: Farewell,
-        ready: Ready,
+        self, link: MqttLink, exchange: BlockExchange, worker: GroupWorker, ready: Ready
     ) -> None:
-        def on_state(state: at.State) -> None:
-            farewell.entered(state)
-            self._show_state(state)
-
         try:
             async with asyncio.TaskGroup() as group:
-                driver = Driver(worker, self._roster, group.create_task, on_state)
+                driver = Driver(worker, self._roster, group.create_task, self._show_state)
                 running = [
                     group.create_task(link.run()),
                     group.create_task(exchange.run()),
@@ -173,7 +163,7 @@ class AggregatorService:
                 self._driver = driver
                 await driver.start()
                 await driver.finished.wait()
-                await farewell.see_off(self._ready_devices)
+                await self._farewell.see_off(self._ready_devices)
                 await link.stop()
                 for task in running:
                     task.cancel()
@@ -184,6 +174,7 @@ class AggregatorService:
                 await link.stop()
 
     def _show_state(self, state: at.State) -> None:
+        self._farewell.entered(state)
         self._notifier.status(f"round {state.start.round}: {type(state).__name__.lower()}")
         self._on_state(state)
 
@@ -204,6 +195,7 @@ class AggregatorService:
         if opened.message.activity in NOT_READY:
             self._ready_devices.discard(opened.signer)
             return
+        self._farewell.heard(opened.signer, opened.message.activity)
         self._ready_devices.add(opened.signer)
         self._device_ready.set()
 

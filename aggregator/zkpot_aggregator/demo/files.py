@@ -20,10 +20,6 @@ _EZKL_VALUE_BITS = 26
 """What the circuit's decomposition takes, see `zkpot.proof.ezkl`."""
 
 
-FACTS_FILE = "global-model.json"
-"""Written by the agent after all that it names."""
-
-
 @dataclass(frozen=True)
 class Device:
     """One device of the demonstration."""
@@ -38,14 +34,6 @@ class Device:
     def config(self) -> Path:
         """Its configuration file."""
         return self.folder / "agent.toml"
-
-    def published_model(self) -> str | None:
-        """The CID of the global model that it has last made known to applications."""
-        try:
-            facts: dict[str, str] = json.loads((self.folder / "state" / FACTS_FILE).read_text())
-        except OSError:
-            return None
-        return facts["model"]
 
 
 def make_devices(options: DemoOptions, root: Path) -> list[Device]:

@@ -23,17 +23,13 @@ from zkpot_aggregator.demo.files import (
 )
 from zkpot_aggregator.demo.options import DemoOptions, check_options, remember, who_sees_models
 from zkpot_aggregator.demo.processes import Events, Process, start
-from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds, final_model, spans
+from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds, spans
 from zkpot_aggregator.task_data import load_task_data
 from zkpot_aggregator.ui.audit import audit_directory, audit_json, print_audit
 from zkpot_aggregator.ui.directory import open_directory
 from zkpot_aggregator.ui.rounds import round_json, round_table
 
 SILENCE_TIMEOUT_S = 900.0
-MODEL_SECONDS = 60.0
-"""For a device to fetch the final model, convert it, and put it in its place."""
-
-LOOK_SECONDS = 0.1
 LYING_MODULE = "zkpot_aggregator.demo.lying"
 
 _WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening"})
@@ -90,8 +86,6 @@ def _run_task(
                 ExitCode(status) if status in list(ExitCode) else ExitCode.FAILURE,
                 f"the aggregator ended with {status}:\n{aggregator.tail()}",
             )
-        if not options.lying:  # what it puts on chain in the end, it tells no device
-            _await_models(directory, devices, agents)
         for agent in agents:
             if agent.popen.poll() is not None:
                 console.print(f"[yellow]{agent.name} ended early:[/yellow]\n{agent.tail()}")
@@ -103,20 +97,6 @@ def _check_alive(agents: list[Process]) -> None:
         return
     tails = (f"{agent.name} ended with {agent.popen.poll()}:\n{agent.tail()}" for agent in agents)
     raise Fatal(ExitCode.FAILURE, "\n".join(["every device has ended early", *tails]))
-
-
-def _await_models(directory: Path, devices: list[Device], agents: list[Process]) -> None:
-    """Returns once every living agent has published the final model, or time is up."""
-    opened = open_directory(directory)
-    model = final_model(opened.task_id, opened.ledger, opened.content)
-    end = time.monotonic() + MODEL_SECONDS
-    for device, agent in zip(devices, agents, strict=False):
-        while (
-            device.published_model() != model
-            and agent.popen.poll() is None
-            and time.monotonic() < end
-        ):
-            time.sleep(LOOK_SECONDS)
 
 
 def _start_agent(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Annotated, TypeAlias
 
-from zkpot.cid import BLOCK_BYTES, Cid
+from zkpot.cid import BLOCK_BYTES, Cid, cid_text
 from zkpot.errors import Reason
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
 from zkpot.secure.exchange import (
@@ -54,6 +54,11 @@ class Phase(IntEnum):
 
 NOT_READY = ("starting", "offline")
 """Activities of a device that cannot take part in a round yet, or any more."""
+
+
+def has_model(model: Cid) -> str:
+    """The activity of a device that has put this global model in its place."""
+    return f"has {cid_text(model)}"
 
 
 @dataclass(frozen=True)
