@@ -6,227 +6,27 @@ A further broker is one more subclass of `LinkContract` with its own `make_broke
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
+from tests.link.rigs import (
+    AGGREGATOR,
+    ANNA,
+    BERT,
+    TASK,
+    BrokerRig,
+    MemoryRig,
+    World,
+    embedded_rig,
+    eventually,
+)
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot.ids import DeviceId, TaskId, device_text
-from zkpot.journal import Journal, Outgoing
-from zkpot.link import BrokerSettings, Incoming, Link
-from zkpot.link.base import matches
-from zkpot.link.memory import MemoryBroker, MemoryLink
-from zkpot.link.mqtt import MqttLink
+from zkpot.journal import Outgoing
 from zkpot.wire import topics
 from zkpot.wire.topics import Kind
-from zkpot_aggregator.embedded.access import Account, readable, writable
-from zkpot_aggregator.embedded.broker import EmbeddedBroker
-
-AGGREGATOR, ANNA, BERT = (DeviceId(bytes([number]) * 20) for number in range(3))
-TASK = TaskId(bytes(32))
-ACCOUNTS = [
-    Account(AGGREGATOR, "password 0", is_aggregator=True),
-    Account(ANNA, "password 1"),
-    Account(BERT, "password 2"),
-]
-
-
-class BrokerRig(Protocol):
-    """A broker that can be stopped, and links to it."""
-
-    def stop(self) -> None: ...
-
-    def start(self) -> None: ...
-
-    def link(
-        self,
-        device: DeviceId,
-        *,
-        journal: Journal,
-        subscriptions: Sequence[str],
-        will: Outgoing | None,
-        births: Callable[[], Sequence[Outgoing]],
-        packet_limit_bytes: int,
-    ) -> Link: ...
-
-
-class MemoryRig:
-    def __init__(self) -> None:
-        by_name = {each.username: each for each in ACCOUNTS}
-
-        def may_write(client: str, topic: str) -> bool:
-            return any(matches(topic, each) for each in writable(by_name[client]))
-
-        def may_read(client: str, topic_filter: str) -> bool:
-            return any(matches(topic_filter, each) for each in readable(by_name[client]))
-
-        self.broker = MemoryBroker(may_write=may_write, may_read=may_read)
-        self.start = self.broker.start
-        self.stop = self.broker.stop
-
-    def link(
-        self,
-        device: DeviceId,
-        *,
-        journal: Journal,
-        subscriptions: Sequence[str],
-        will: Outgoing | None,
-        births: Callable[[], Sequence[Outgoing]],
-        packet_limit_bytes: int,
-    ) -> Link:
-        return MemoryLink(
-            self.broker,
-            client_id=device_text(device),
-            journal=journal,
-            subscriptions=subscriptions,
-            will=will,
-            births=births,
-            packet_limit_bytes=packet_limit_bytes,
-        )
-
-
-class EmbeddedRig:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.broker = EmbeddedBroker(folder, ACCOUNTS)
-        self.start()
-
-    def start(self) -> None:
-        self.broker.start()
-
-    def stop(self) -> None:
-        self.broker.stop()
-
-    def link(
-        self,
-        device: DeviceId,
-        *,
-        journal: Journal,
-        subscriptions: Sequence[str],
-        will: Outgoing | None,
-        births: Callable[[], Sequence[Outgoing]],
-        packet_limit_bytes: int,
-    ) -> Link:
-        account = next(each for each in ACCOUNTS if each.device == device)
-        password_file = self.folder / account.username
-        password_file.write_text(account.password + "\n")
-        settings = BrokerSettings(
-            self.broker.host,
-            self.broker.port,
-            username=account.username,
-            password_file=password_file,
-            keepalive_s=2,
-            packet_limit_bytes=packet_limit_bytes,
-        )
-        return MqttLink(
-            settings,
-            client_id=account.username,
-            journal=journal,
-            subscriptions=subscriptions,
-            will=will,
-            births=births,
-        )
-
-
-@dataclass
-class Client:
-    """A link at work: what it received, and the task that runs it."""
-
-    link: Link
-    journal: Journal
-    running: asyncio.Task[None]
-    received: list[Incoming] = field(default_factory=list)
-    reading: asyncio.Task[None] | None = None
-
-    def send(self, topic: str, *payloads: bytes, retain: bool = False) -> None:
-        self.journal.transition({}, [Outgoing(topic, each, retain) for each in payloads])
-
-    def payloads(self) -> list[bytes]:
-        """What arrived, without repetitions."""
-        return list(dict.fromkeys(each.payload for each in self.received))
-
-    async def until(self, *payloads: bytes) -> None:
-        await eventually(lambda: set(payloads) <= {each.payload for each in self.received})
-
-    async def read(self, pause_s: float = 0) -> None:
-        async for incoming in self.link.incoming():
-            self.received.append(incoming)
-            await asyncio.sleep(pause_s)
-
-
-async def eventually(holds: Callable[[], bool], timeout_s: float = 15) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110 - there is no event for any condition
-            await asyncio.sleep(0.01)
-
-
-class World:
-    """One broker and the clients of one test."""
-
-    def __init__(self, rig: BrokerRig, folder: Path) -> None:
-        self.rig = rig
-        self.folder = folder
-        self.clients: list[Client] = []
-
-    async def connect(
-        self,
-        device: DeviceId,
-        subscriptions: Sequence[str] | None = None,
-        *,
-        will: Outgoing | None = None,
-        births: Callable[[], Sequence[Outgoing]] = tuple,
-        packet_limit_bytes: int = BrokerSettings.packet_limit_bytes,
-        wait: bool = True,
-        pause_s: float = 0,
-    ) -> Client:
-        if subscriptions is None:
-            is_aggregator = device == AGGREGATOR
-            subscriptions = (
-                topics.aggregator_subscriptions()
-                if is_aggregator
-                else topics.device_subscriptions(device, TASK)
-            )
-        journal = Journal.open(self.folder / f"{device_text(device)}.db")
-        link = self.rig.link(
-            device,
-            journal=journal,
-            subscriptions=subscriptions,
-            will=will,
-            births=births,
-            packet_limit_bytes=packet_limit_bytes,
-        )
-        client = Client(link, journal, asyncio.ensure_future(link.run()))
-        client.reading = asyncio.ensure_future(client.read(pause_s))
-        self.clients.append(client)
-        if wait:
-            await self.ready(client)
-        return client
-
-    async def ready(self, client: Client) -> None:
-        waiting = asyncio.ensure_future(client.link.ready())
-        done, _ = await asyncio.wait(
-            {waiting, client.running}, timeout=20, return_when=asyncio.FIRST_COMPLETED
-        )
-        waiting.cancel()
-        if client.running in done:
-            client.running.result()
-        assert done, "no link"
-
-    async def leave(self, client: Client, *, crash: bool = False) -> list[str]:
-        unsent: list[str] = []
-        if crash:
-            client.running.cancel()
-        elif not client.running.done():
-            unsent = await client.link.stop()
-        assert client.reading is not None
-        client.reading.cancel()
-        await asyncio.gather(client.running, client.reading, return_exceptions=True)
-        client.journal.close()
-        self.clients.remove(client)
-        return unsent
 
 
 class LinkContract:
@@ -529,4 +329,4 @@ class TestMemoryLink(LinkContract):
 class TestEmbeddedLink(LinkContract):
     @staticmethod
     def make_broker(folder: Path) -> BrokerRig:
-        return EmbeddedRig(folder)
+        return embedded_rig(folder)

@@ -7,19 +7,20 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
 import pytest
-from tests.link.test_link import AGGREGATOR, ANNA, BERT, TASK, BrokerRig, LinkContract, eventually
+from tests.link.rigs import AGGREGATOR, ANNA, BERT, TASK, BrokerRig, MqttRig, eventually
+from tests.link.test_link import LinkContract
 from tests.real.mosquitto import MARKS, Mosquitto, make_certificates, plan_for
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
-from zkpot.link import BrokerSettings, Link, Tls
+from zkpot.link import BrokerSettings, Tls
 from zkpot.link.mqtt import MqttLink
 from zkpot.wire import topics
 from zkpot.wire.envelope import MAX_MESSAGE_BYTES
@@ -36,43 +37,13 @@ def _collected() -> Iterator[None]:
     gc.collect()
 
 
-class MosquittoRig:
-    def __init__(self, folder: Path) -> None:
-        self.broker = Mosquitto(folder, AGGREGATOR, (ANNA, BERT))
-        self.start()
-
-    def start(self) -> None:
-        self.broker.start()
-
-    def stop(self) -> None:
-        self.broker.stop()
-
-    def link(
-        self,
-        device: DeviceId,
-        *,
-        journal: Journal,
-        subscriptions: Sequence[str],
-        will: Outgoing | None,
-        births: Callable[[], Sequence[Outgoing]],
-        packet_limit_bytes: int,
-    ) -> Link:
-        return MqttLink(
-            replace(self.broker.settings(device), packet_limit_bytes=packet_limit_bytes),
-            client_id=device_text(device),
-            journal=journal,
-            subscriptions=subscriptions,
-            will=will,
-            births=births,
-        )
-
-
 class TestMosquittoLink(LinkContract):
     tells_refusals = False
 
     @staticmethod
     def make_broker(folder: Path) -> BrokerRig:
-        return MosquittoRig(folder)
+        broker = Mosquitto(folder, AGGREGATOR, (ANNA, BERT))
+        return MqttRig(broker, broker.settings)
 
 
 @pytest.fixture
