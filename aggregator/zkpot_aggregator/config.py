@@ -124,21 +124,25 @@ class ProverAccount:
             raise ValueError("public_key: expected 64 hexadecimal digits")
 
 
-Account = TypeVar("Account", DeviceConfig, ProverAccount)
-
-
 @dataclass(frozen=True)
 class ValidatorConfig:
-    """A validator: its account on chain and its public key, both in hexadecimal."""
+    """A validator: its account on chain and its public key, both in hexadecimal.
+
+    `password_file` is its password for the embedded broker.
+    """
 
     address: str
     public_key: str
+    password_file: Path | None = None
 
     def __post_init__(self) -> None:
         if len(bytes.fromhex(self.public_key)) != 32:
             raise ValueError("public_key: expected 64 hexadecimal digits")
         if len(bytes.fromhex(self.address.removeprefix("0x"))) != 20:
             raise ValueError("address: expected 40 hexadecimal digits")
+
+
+Account = TypeVar("Account", DeviceConfig, ProverAccount, ValidatorConfig)
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,10 @@ def with_credentials(config: AggregatorConfig) -> AggregatorConfig:
         ledger=replace(config.ledger, settings=ledger),
         devices=tuple(_with_password(device, copies) for device in config.devices),
         provers=tuple(_with_password(prover, copies) for prover in config.provers),
+        task=replace(
+            config.task,
+            validators=tuple(_with_password(each, copies) for each in config.task.validators),
+        ),
     )
 
 

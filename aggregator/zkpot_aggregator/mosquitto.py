@@ -35,6 +35,7 @@ class BrokerPlan:
     aggregator: DeviceId
     devices: Sequence[DeviceId]
     provers: Sequence[DeviceId] = ()
+    validators: Sequence[DeviceId] = ()
     names: Sequence[str] = ("localhost", "127.0.0.1")
     port: int = 8883
     bind: str = "0.0.0.0"  # noqa: S104  (devices are elsewhere)
@@ -98,6 +99,7 @@ def access_list(plan: BrokerPlan) -> str:
         Account(plan.aggregator, "", is_aggregator=True),
         *(Account(device, "") for device in plan.devices),
         *(Account(prover, "", is_prover=True) for prover in plan.provers),
+        *(Account(validator, "", is_validator=True) for validator in plan.validators),
     ]
     return "\n".join(_lines_of(account) for account in accounts)
 
@@ -113,7 +115,8 @@ def _lines_of(account: Account) -> str:
 
 def certificates_script(plan: BrokerPlan) -> str:
     """Openssl commands that make a CA and one certificate per client; to be run beside it."""
-    clients = [device_text(device) for device in (plan.aggregator, *plan.devices, *plan.provers)]
+    others = (*plan.devices, *plan.provers, *plan.validators)
+    clients = [device_text(each) for each in (plan.aggregator, *others)]
     names = ",".join(_alternative(plan.names))
     return f"""\
 #!/bin/sh

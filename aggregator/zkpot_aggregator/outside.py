@@ -2,7 +2,7 @@
 
 import contextlib
 
-from zkpot_aggregator.config import AggregatorConfig
+from zkpot_aggregator.config import AggregatorConfig, ContentConfig
 from zkpot_aggregator.content.directory import DirectoryStore
 from zkpot_aggregator.content.gateway import GatewayStore
 from zkpot_aggregator.content.kubo import KuboStore
@@ -21,11 +21,9 @@ def open_ledger(config: AggregatorConfig, layout: Layout, stack: contextlib.Exit
     return stack.enter_context(JsonRpcLedger.open(config.ledger.settings, layout.calls))
 
 
-def open_content(
-    config: AggregatorConfig, layout: Layout, stack: contextlib.ExitStack
-) -> PrunedStore:
+def open_content(config: ContentConfig, layout: Layout, stack: contextlib.ExitStack) -> PrunedStore:
     """The content store, until `stack` is closed; blocks always lie in the state directory too."""
-    local, settings = DirectoryStore(layout.content), config.content.settings
+    local, settings = DirectoryStore(layout.content), config.settings
     if settings is None:
         return local
     daemon = stack.enter_context(

@@ -85,6 +85,11 @@ class AggregatorService:
             self._roster = Roster.of(entries)
         except Rejected as rejection:
             raise Fatal(ExitCode.CONFIG, f"devices: {rejection.detail}") from rejection
+        validators = [bytes.fromhex(each.public_key) for each in config.task.validators]
+        self._public_keys = {
+            **self._roster.public_keys,
+            **{device_id(each): each for each in validators},
+        }
         self._driver: Driver | None = None
         self._exchange: BlockExchange | None = None
         self._ready_devices: set[DeviceId] = set()
@@ -97,7 +102,7 @@ class AggregatorService:
         with contextlib.ExitStack() as stack:
             journal = stack.enter_context(Journal.open(layout.journal))
             ledger = open_ledger(config, layout, stack)
-            content = open_content(config, layout, stack)
+            content = open_content(config.content, layout, stack)
             data = load_task_data(
                 config.task.dataset, config.task.dataset_parameters, config.state_dir
             )
@@ -223,6 +228,14 @@ class AggregatorService:
                 )
                 for prover in self._config.provers
             ),
+            *(
+                Account(
+                    device_id(bytes.fromhex(validator.public_key)),
+                    read_password(validator.password_file),
+                    is_validator=True,
+                )
+                for validator in self._config.task.validators
+            ),
         ]
         broker = stack.enter_context(EmbeddedBroker(self._layout.broker, accounts))
         return BrokerSettings(
@@ -244,9 +257,9 @@ class AggregatorService:
         driver, exchange = self._driver, self._exchange
         if exchange is None or not incoming.payload:
             return
-        check_sender(topic, incoming.payload, self._roster.public_keys)
+        check_sender(topic, incoming.payload, self._public_keys)
         if topic.channel in ("up/want", "up/block"):
-            opened = open_envelope(incoming.payload, self._roster.public_keys)
+            opened = open_envelope(incoming.payload, self._public_keys)
             if isinstance(opened.message, Want | Block):
                 exchange.receive(opened.signer, opened.message)
         elif topic.channel == "status":

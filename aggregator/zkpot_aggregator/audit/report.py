@@ -1,26 +1,45 @@
 """What an audit found: a line per round, the task's weak assumptions, and the first fault."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum, unique
 
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId, Round, TaskId
 from zkpot_aggregator.ledger.views import Phase
 
 
+@unique
+class Standing(StrEnum):
+    """What became of a round. A task without validators has closed rounds, and none is final."""
+
+    CLOSED = "closed"
+    FINAL = "final"
+    UNATTESTED = "unattested"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
 @dataclass(frozen=True)
 class RoundFinding:
-    """A round as it stands: what was proven in it, and how many checks it passed."""
+    """A round as it stands: what was proven in it, and how many checks it passed.
+
+    `sealed`: its commitments were. `verified`: nothing of it was taken on trust.
+    """
 
     round: Round
     phase: Phase
-    leader: DeviceId | None
-    count: int
-    total: int
-    accepted: int
-    rejected: int
-    summed: int
+    standing: Standing
+    sealed: bool
     checks: int
     notes: tuple[str, ...]
+    verified: bool = True
+    leader: DeviceId | None = None
+    count: int = 0
+    total: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    summed: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,3 +76,13 @@ class AuditReport:
     def checks(self) -> int:
         """How many checks passed."""
         return sum(finding.checks for finding in self.rounds)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every round was re-verified."""
+        return all(finding.verified for finding in self.rounds)
+
+    @property
+    def failed_after_seal(self) -> int:
+        """How many rounds failed once it was known who had committed to what."""
+        return sum(each.sealed and each.standing is Standing.FAILED for each in self.rounds)

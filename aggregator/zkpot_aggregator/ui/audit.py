@@ -60,7 +60,14 @@ def run_audit(
         print(json.dumps(audit_json(report), indent=2))  # noqa: T201
     else:
         print_audit(report, Console())
-    return ExitCode.OK if report.ok else ExitCode.AUDIT_FAILED
+    return exit_code(report)
+
+
+def exit_code(report: AuditReport) -> ExitCode:
+    """What the command ends with."""
+    if not report.ok:
+        return ExitCode.AUDIT_FAILED
+    return ExitCode.OK if report.complete else ExitCode.AUDIT_INCOMPLETE
 
 
 def audit_json(report: AuditReport) -> dict[str, Any]:
@@ -68,10 +75,12 @@ def audit_json(report: AuditReport) -> dict[str, Any]:
     fault = report.fault
     return {
         "ok": report.ok,
+        "complete": report.complete,
         "task": report.task.hex(),
         "proof_system": report.proof_system,
         "checks": report.checks,
         "assumptions": report.assumptions,
+        "failed_after_seal": report.failed_after_seal,
         "rounds": [_round_json(finding) for finding in report.rounds],
         "fault": None
         if fault is None
@@ -90,13 +99,22 @@ def print_audit(report: AuditReport, console: Console) -> None:
     console.print(f"task {report.task.hex()}, proofs by {report.proof_system}")
     for finding in report.rounds:
         console.print(f"  round {finding.round}: {_line(finding)}", highlight=False)
+    if report.failed_after_seal:
+        console.print(f"  {report.failed_after_seal} rounds failed after their seal")
     for assumption in report.assumptions:
         console.print(f"  assumes {assumption}", highlight=False)
     fault = report.fault
     if fault is None:
         if report.sums_checked:
             console.print("  aggregate: checked against commitments")
-        console.print(f"[green]audit ok[/green], {report.checks} checks")
+        if report.complete:
+            console.print(f"[green]audit ok[/green], {report.checks} checks")
+        else:
+            unverified = sum(not finding.verified for finding in report.rounds)
+            console.print(
+                f"[yellow]audit incomplete[/yellow]: no fault, {report.checks} checks, "
+                f"but {unverified} rounds were not re-verified"
+            )
         return
     whose = "" if fault.device is None else f", device {device_text(fault.device)}"
     console.print(
@@ -112,7 +130,7 @@ def _line(finding: RoundFinding) -> str:
         return ", ".join(finding.notes)
     notes = f" ({'; '.join(finding.notes)})" if finding.notes else ""
     return (
-        f"{finding.phase.name.lower()}, led by {device_text(finding.leader)[:8]} with "
+        f"{finding.standing}, led by {device_text(finding.leader)[:8]} with "
         f"{finding.count}/{finding.total}, {finding.accepted} accepted, "
         f"{finding.rejected} rejected, {finding.summed} summed, {finding.checks} checks{notes}"
     )

@@ -26,6 +26,7 @@ def run_broker_config(
         load_key_file(loaded.key_file).id,
         [device_id(bytes.fromhex(device.public_key)) for device in loaded.devices],
         [device_id(bytes.fromhex(prover.public_key)) for prover in loaded.provers],
+        [device_id(bytes.fromhex(each.public_key)) for each in loaded.task.validators],
         tuple(names),
         port,
         bind,

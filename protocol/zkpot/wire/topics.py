@@ -88,6 +88,11 @@ def endorsements(task: TaskId) -> str:
     return f"{PREFIX}/task/{task.hex()}/validator/+/endorsement/+"
 
 
+def is_up(topic: str) -> bool:
+    """Whether a topic that a validator listens to is one of a device to the aggregator."""
+    return topic.startswith(f"{PREFIX}/device/") and "/up/" in topic
+
+
 def is_endorsement(task: TaskId, topic: str) -> bool:
     """Whether `topic` is one of those that `endorsements` filters."""
     return topic.startswith(f"{PREFIX}/task/{task.hex()}/validator/")
