@@ -16,6 +16,7 @@ from zkpot.proof.child import Limits
 from zkpot.proof.ezkl.backend import EzklSystem
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import Obstacle, ProvingFailed
+from zkpot_aggregator import verifying
 
 SMALL = Shape((4, 3, 2), (0,), 16)
 
@@ -58,7 +59,7 @@ def test_a_round_of_jobs_in_children(
     run(jobs.prepare, backend)
     theta = thetas(SMALL, np.random.default_rng(8))
     commitment, opening = run(jobs.commit, backend, theta)
-    assert run(jobs.prove_wellformed, backend, opening, case.statement.context) is None
+    assert verifying.judge_opening(backend, commitment, opening) == (None, "")
     proof = run(jobs.prove, backend, case.statement, case.opening, limits=Limits(cores=1))
     wrong = dataclasses.replace(case.statement, count=4)
     verdicts = run(
@@ -72,30 +73,22 @@ def test_a_round_of_jobs_in_children(
         Reason.PROOF_MALFORMED,
         None,
     ]
-    items = [(commitment, case.statement.context, None), (b"", case.statement.context, None)]
-    verdicts = run(jobs.verify_wellformed, backend, items)
-    assert [verdict and verdict[0] for verdict in verdicts] == [
-        None,
-        Reason.COMMITMENT_MALFORMED,
-    ]
-    verdicts = run(
-        jobs.check_openings, backend, [(commitment, opening), (commitment, case.opening)]
-    )
-    assert [verdict and verdict[0] for verdict in verdicts] == [None, Reason.OPENING_INVALID]
     assert capfd.readouterr().out == ""
 
 
 @pytest.mark.prover
-def test_sums_are_checked_in_a_child(
+def test_openings_and_sums_are_judged_as_the_aggregator_does(
     backend: Backend, system: EzklSystem, case: Any, other_case: Any
 ) -> None:
-    scheme = system.commitments
-    commitments = [case.statement.commitment, other_case.statement.commitment]
-    opening = scheme.add_openings([case.opening, other_case.opening], [2, 3])
-    run(jobs.check_sum, backend, commitments, [2, 3], opening)
-    with pytest.raises(Rejected) as rejected:
-        run(jobs.check_sum, backend, commitments, [3, 2], opening)
-    assert rejected.value.reason is Reason.OPENING_INVALID
+    cases = (case, other_case)
+    first, second = commitments = tuple(each.statement.commitment for each in cases)
+    openings = tuple(each.opening for each in cases)
+    assert verifying.judge_opening(backend, first, openings[0]) == (None, "")
+    assert verifying.judge_opening(backend, second, openings[0])[0] is Reason.OPENING_INVALID
+    total = verifying.sum_openings(backend, commitments, openings, (2, 3))
+    system.commitments.check_opening(system.commitments.add(commitments, (2, 3)), total)
+    with pytest.raises(ValueError, match="does not open"):
+        verifying.sum_openings(backend, (second, first), openings, (2, 3))
 
 
 @pytest.mark.prover

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from zkpot.errors import Reason, Rejected
-from zkpot.ids import Digest
 from zkpot.model import Int64Array, Shape
 from zkpot.proof import registry
 from zkpot.proof.system import ModelOpening, Progress, ProofSystem
@@ -50,14 +49,6 @@ def commit(progress: Progress, backend: Backend, theta: Int64Array) -> tuple[byt
     return commitments.commit(opening), opening
 
 
-def prove_wellformed(
-    progress: Progress, backend: Backend, opening: ModelOpening, context: Digest
-) -> bytes | None:
-    """See `ProofSystem.prove_wellformed`."""
-    progress("proving the commitment well-formed", 0.0)
-    return backend.load().prove_wellformed(opening, context)
-
-
 def prove(
     progress: Progress, backend: Backend, statement: Statement, opening: ModelOpening
 ) -> bytes:
@@ -80,50 +71,3 @@ def verify(
         else:
             verdicts.append(None)
     return verdicts
-
-
-def verify_wellformed(
-    progress: Progress, backend: Backend, items: Sequence[tuple[bytes, Digest, bytes | None]]
-) -> list[Verdict]:
-    """Judges every (commitment, context, proof) of the COMMIT phase."""
-    system = backend.load()
-    verdicts: list[Verdict] = []
-    for number, (commitment, context, proof) in enumerate(items):
-        progress("checking commitments", number / len(items))
-        try:
-            system.verify_wellformed(commitment, context, proof)
-        except Rejected as error:
-            verdicts.append((error.reason, error.detail))
-        else:
-            verdicts.append(None)
-    return verdicts
-
-
-def check_openings(
-    progress: Progress, backend: Backend, items: Sequence[tuple[bytes, ModelOpening]]
-) -> list[Verdict]:
-    """Judges every (commitment, opening)."""
-    commitments = backend.load().commitments
-    verdicts: list[Verdict] = []
-    for number, (commitment, opening) in enumerate(items):
-        progress("checking openings", number / len(items))
-        try:
-            commitments.check_opening(commitment, opening)
-        except Rejected as error:
-            verdicts.append((error.reason, error.detail))
-        else:
-            verdicts.append(None)
-    return verdicts
-
-
-def check_sum(
-    progress: Progress,
-    backend: Backend,
-    commitments: Sequence[bytes],
-    weights: Sequence[int],
-    opening: ModelOpening,
-) -> None:
-    """Raises `Rejected` unless `opening` opens the weighted sum of `commitments`."""
-    progress("checking the sum", 0.0)
-    scheme = backend.load().commitments
-    scheme.check_opening(scheme.add(commitments, weights), opening)
