@@ -1,12 +1,21 @@
-"""Reference inference, LiteRT and the ONNX reference evaluator agree on every logit."""
+"""Reference inference, LiteRT and the ONNX reference evaluator agree on every logit.
+
+And the proof counts what they count.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from zkpot.batch import Batch
 from zkpot.datasets import DIGITS_SPEC, MNIST_SPEC, split_digits
 from zkpot.errors import Rejected
+from zkpot.ids import Digest
 from zkpot.initial import initial_model
-from zkpot.model import Int64Array, Shape, UInt8Array, logits, predict
+from zkpot.model import Int64Array, Shape, UInt8Array, count_correct, logits, predict
+from zkpot.proof.system import ModelOpening
+from zkpot.statement import Statement
 from zkpot_agent.export.bounds import INT32_LIMIT, worst_values
 from zkpot_agent.export.litert import LiteRtModel, evaluate
 from zkpot_agent.export.onnx_model import to_onnx
@@ -17,6 +26,10 @@ from zkpot_agent.train.trainer import TrainSettings
 onnx = pytest.importorskip("onnx")
 reference = pytest.importorskip("onnx.reference")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
+pytest.importorskip("zkpot_prover")
+from zkpot.proof.sumcheck import SumcheckSystem  # noqa: E402  (needs the native prover)
+
+pytestmark = pytest.mark.prover
 
 ROWS = 16
 
@@ -54,26 +67,52 @@ def _random_inputs(generator: np.random.Generator, shape: Shape) -> UInt8Array:
     return inputs
 
 
-def test_500_random_models() -> None:
-    generator = np.random.default_rng(2026)
-    written, refused, tied = 0, 0, 0
-    while written < 500:
+def _random_labels(
+    generator: np.random.Generator, shape: Shape, theta: Int64Array, inputs: UInt8Array
+) -> UInt8Array:
+    """About half of them right."""
+    labels = predict(shape, theta, inputs)
+    wrong = generator.random(len(labels)) < 0.5
+    labels[wrong] = generator.integers(0, shape.classes, wrong.sum())
+    return labels.astype(np.uint8)
+
+
+def _see_proven(shape: Shape, theta: Int64Array, batch: Batch, count: int) -> None:
+    """The prover counts by itself: it refuses any other count, and so does the verifier."""
+    system = SumcheckSystem(shape, batch.size)
+    opening = ModelOpening(theta, system.commitments.random_blinding())
+    commitment = system.commitments.commit(opening)
+    statement = Statement(commitment, batch, Digest(bytes(32)), count)
+    proof = system.prove(statement, opening, lambda _label, _fraction: None)
+    system.verify(statement, proof)
+    other = replace(statement, count=count - 1 if count else 1)
+    with pytest.raises(Rejected):
+        system.verify(other, proof)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_50_random_models(seed: int) -> None:
+    """LiteRT, ONNX, the reference and the proof count alike: with ten seeds on 500 models."""
+    generator = np.random.default_rng([2026, seed])
+    written, tied = 0, 0
+    while written < 50:
         shape, theta = _random_model(generator)
         inputs = _random_inputs(generator, shape)
+        batch = Batch(inputs, _random_labels(generator, shape, theta, inputs))
         expected = logits(shape, theta, inputs)
+        count = count_correct(shape, theta, inputs, batch.labels)
         assert np.array_equal(_run_onnx(to_onnx(shape, theta), inputs), expected)
+        _see_proven(shape, theta, batch, count)
         if max(worst_values(shape, theta)) >= INT32_LIMIT:
-            refused += 1
             with pytest.raises(Rejected, match="TFLite computes with 32"):
                 to_tflite(shape, theta)
             continue
         model = LiteRtModel(to_tflite(shape, theta))
         assert np.array_equal(model.logits(inputs), expected), (shape, theta)
-        assert np.array_equal(model.labels(inputs), predict(shape, theta, inputs))
+        assert np.count_nonzero(model.labels(inputs) == batch.labels) == count
         written += 1
         tied += int(((expected == expected.max(axis=1, keepdims=True)).sum(axis=1) > 1).any())
-    assert tied > 50
-    assert refused > 10
+    assert tied >= 5
 
 
 def test_values_up_to_the_last_bit_of_int32() -> None:
@@ -121,6 +160,9 @@ def test_trained_digits_on_all_samples() -> None:
         assert np.array_equal(LiteRtModel(data).logits(part.inputs), expected)
         assert np.array_equal(_run_onnx(graph, part.inputs), expected)
         assert np.array_equal(evaluate(data, part.inputs), predict(shape, theta, part.inputs))
+        count = count_correct(shape, theta, part.inputs, part.labels)
+        assert np.count_nonzero(evaluate(data, part.inputs) == part.labels) == count
+        _see_proven(shape, theta, part, count)
 
 
 @pytest.mark.parametrize("options", [{}, {"num_threads": 2}])
