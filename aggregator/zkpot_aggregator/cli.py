@@ -96,6 +96,14 @@ def audit(
     gateway: Annotated[
         str | None, typer.Option(help="With --ledger: an IPFS gateway's URL.")
     ] = None,
+    fault_report: Annotated[
+        str | None,
+        typer.Option(
+            "--fault-report",
+            metavar="CID|FILE",
+            help="Only replay the check that this report of a validator names.",
+        ),
+    ] = None,
 ) -> None:
     """Re-verify every round of a task from its chain and content store alone."""
 
@@ -106,12 +114,20 @@ def audit(
 
         if (directory is None) == (ledger is None) or (ledger is None) != (contract is None):
             raise Fatal(ExitCode.USAGE, "either --dir, or --ledger and --contract are needed")
+        source: Path | Remote
         if directory is not None:
-            return run_audit(directory, task, independent=independent, json_output=json_output)
-        assert ledger is not None
-        assert contract is not None
-        remote = Remote(ledger, contract, content, gateway, first_block)
-        return run_audit(remote, task, independent=independent, json_output=json_output)
+            source = directory
+        else:
+            assert ledger is not None
+            assert contract is not None
+            source = Remote(ledger, contract, content, gateway, first_block)
+        return run_audit(
+            source,
+            task,
+            independent=independent,
+            fault_report=fault_report,
+            json_output=json_output,
+        )
 
     exit_with(work)
 
@@ -134,6 +150,21 @@ def deploy(
         from zkpot_aggregator.ui.deploy import run_deploy
 
         return run_deploy(config, rpc, key_file, confirmations, json_output=json_output)
+
+    exit_with(work)
+
+
+@app.command()
+def validate(
+    config: Annotated[Path, typer.Option("--config", help="The validator's TOML file.")],
+    verbose: VerboseOption = False,
+) -> None:
+    """Re-verify a task's rounds as they close, attest them, and report faults."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.validate import run_validator
+
+        return run_validator(config, verbose=verbose)
 
     exit_with(work)
 

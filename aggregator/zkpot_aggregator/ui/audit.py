@@ -1,21 +1,24 @@
 """`audit`: runs it and prints a line per round."""
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from zkpot.errors import ExitCode, reason_text
-from zkpot.ids import device_text
+from zkpot.ids import TaskId, device_text
 from zkpot.proof.system import ProofSystem
 from zkpot.task import Task
 from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.report import AuditReport, RoundFinding
 from zkpot_aggregator.ui.directory import open_directory
-from zkpot_aggregator.ui.remote import Remote, audit_remote
+from zkpot_aggregator.ui.fault import replay_report
+from zkpot_aggregator.ui.remote import Remote, remote_sources
 
 
 def default_cache() -> Path:
@@ -43,24 +46,44 @@ def audit_directory(
     directory: Path, task: str | None = None, *, independent: bool = False
 ) -> AuditReport:
     """Audits what lies in `directory`; `independent`: with the verifier in plain Python."""
-    opened = open_directory(directory, task)
-    sources = Sources(opened.ledger, opened.content, load_second if independent else load_system)
-    return audit(opened.task_id, sources)
+    with _opened(directory, task, independent=independent) as (task_id, sources):
+        return audit(task_id, sources)
 
 
 def run_audit(
-    source: Path | Remote, task: str | None, *, independent: bool, json_output: bool
+    source: Path | Remote,
+    task: str | None,
+    *,
+    independent: bool,
+    fault_report: str | None,
+    json_output: bool,
 ) -> ExitCode:
-    """Audits a directory, or a chain and a content store elsewhere, and prints the result."""
-    if isinstance(source, Path):
-        report = audit_directory(source, task, independent=independent)
-    else:
-        report = audit_remote(source, task, load_second if independent else load_system)
+    """Audits a directory, or a chain and a content store elsewhere, and prints the result.
+
+    With `fault_report`, a file or a CID, only the check that it names is run again.
+    """
+    with _opened(source, task, independent=independent) as (task_id, sources):
+        if fault_report is not None:
+            return replay_report(fault_report, task_id, sources, json_output=json_output)
+        report = audit(task_id, sources)
     if json_output:
         print(json.dumps(audit_json(report), indent=2))  # noqa: T201
     else:
         print_audit(report, Console())
     return exit_code(report)
+
+
+@contextlib.contextmanager
+def _opened(
+    source: Path | Remote, task: str | None, *, independent: bool
+) -> Iterator[tuple[TaskId, Sources]]:
+    load = load_second if independent else load_system
+    if isinstance(source, Remote):
+        with remote_sources(source, task, load) as found:
+            yield found
+    else:
+        opened = open_directory(source, task)
+        yield opened.task_id, Sources(opened.ledger, opened.content, load)
 
 
 def exit_code(report: AuditReport) -> ExitCode:

@@ -1,15 +1,14 @@
 """Auditing without any directory: from a node and an IPFS daemon or gateway."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import DIGEST_BYTES, TaskId
 from zkpot.proof.system import ProofSystem
 from zkpot.task import Task
-from zkpot_aggregator.audit.audit import Sources, audit
-from zkpot_aggregator.audit.report import AuditReport
+from zkpot_aggregator.audit.audit import Sources
 from zkpot_aggregator.content.base import ContentStore
 from zkpot_aggregator.content.gateway import GatewayStore
 from zkpot_aggregator.content.kubo import KuboStore
@@ -27,10 +26,11 @@ class Remote:
     first_block: int = 0
 
 
-def audit_remote(
+@contextlib.contextmanager
+def remote_sources(
     remote: Remote, task: str | None, load_system: Callable[[Task], ProofSystem]
-) -> AuditReport:
-    """Audits from there alone; raises `Fatal` (USAGE) for options that do not fit."""
+) -> Iterator[tuple[TaskId, Sources]]:
+    """What an audit reads there; raises `Fatal` (USAGE) for options that do not fit."""
     try:
         task_id = TaskId(bytes.fromhex(task or ""))
     except ValueError as error:
@@ -50,4 +50,4 @@ def audit_remote(
             assert remote.gateway is not None
             content = GatewayStore(remote.gateway)
             stack.callback(content.close)
-        return audit(task_id, Sources(ledger, content, load_system))
+        yield task_id, Sources(ledger, content, load_system)

@@ -1,0 +1,1 @@
+"""A validator: re-verifies what the aggregator does, attests it, and reports faults."""

@@ -1,0 +1,209 @@
+"""What a validator hears devices say, and whether it was said in time.
+
+A message counts as in time only if it came at least `margin_s` before the deadline that the
+phase's announcement started, and `margin_s` later the phase was still not over; and only if
+everything it names was heard too. So neither a late message nor one that the aggregator may
+have missed is ever held against it. What cannot be known counts as late: when the phase was
+announced before this validator listened, or while it was away.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from zkpot.cid import Cid, check_block, is_node, join_object, parse_manifest, split_object
+from zkpot.errors import Rejected
+from zkpot.ids import DeviceId, Round, device_text
+from zkpot.journal import Journal
+from zkpot.record import EnvelopeBytes
+from zkpot.verify import MAX_PROOF_BYTES, RoundTerms
+from zkpot.wire.codec import decode, encode
+from zkpot.wire.envelope import MAX_MESSAGE_BYTES, open_envelope
+from zkpot.wire.messages import Block, Commitment, Decline, Phase, Submission
+from zkpot.wire.topics import DeviceTopic
+from zkpot_aggregator.audit.omission import Said
+from zkpot_aggregator.inbound import check_sender
+from zkpot_aggregator.intake import Intake
+
+_logger = logging.getLogger(__name__)
+
+_PREFIX = "heard/"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The first commitment or submission of a device, and whether it surely was in time."""
+
+    device: DeviceId
+    envelope: EnvelopeBytes
+    in_time: bool
+
+
+class Hearing:
+    """The current round's messages, in the journal, and the proofs they name, in the intake."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        intake: Intake,
+        margin_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._intake = intake
+        self._margin_s = margin_s
+        self._clock = clock
+        self._terms: RoundTerms | None = None
+        self._connected = clock()
+        self._came: dict[str, float] = {}
+        self._until: dict[tuple[Round, Phase], float] = {}
+        self._wanted: set[Cid] = set()
+
+    def begin(self, terms: RoundTerms) -> None:
+        """A round whose roster is known; drops what was heard of earlier ones."""
+        if self._terms is not None and self._terms.round >= terms.round:
+            return
+        self._terms = terms
+        self._came.clear()
+        self._until = {key: until for key, until in self._until.items() if key[0] >= terms.round}
+        self._wanted.clear()
+        past = [key for key, _ in self._journal.items(_PREFIX) if key < _prefix(terms.round)]
+        if past:
+            self._journal.transition(dict.fromkeys(past))
+            self._intake.clear()
+        for _, heard in self._stored(Commitment) + self._stored(Submission):
+            self._want(heard.envelope)
+
+    def connected(self) -> None:
+        """The broker hands over what it kept for us: for a while, its messages may be old."""
+        self._connected = self._clock()
+
+    def announced(self, number: Round, phase: Phase, seconds: int, *, kept: bool) -> None:
+        """A phase that gives devices this long was announced; `kept`: some time ago.
+
+        Only the first sight counts. The same announcement again starts no deadline anew.
+        """
+        now = self._clock()
+        late = kept or now < self._connected + self._margin_s
+        until = -math.inf if late else now + seconds - self._margin_s
+        self._until.setdefault((number, phase), until)
+
+    def hear(self, topic: DeviceTopic, payload: bytes) -> None:
+        """A message of a device, taken as the aggregator takes it: on its own topic or not at all.
+
+        Raises `Rejected` if it is not by a device of the round's roster.
+        """
+        terms = self._terms
+        if terms is None:
+            return
+        check_sender(topic, payload, terms.roster.public_keys)
+        opened = open_envelope(payload, terms.roster.public_keys)
+        match topic.channel, opened.message:
+            case "up/block", Block(cid, data) if data is not None and cid in self._wanted:
+                self._keep_block(cid, check_block(cid, data))
+            case (
+                ("up/commitment", Commitment() as message)
+                | ("up/submission", Submission() as message)
+                | ("up/decline", Decline() as message)
+            ):
+                about = (message.task, message.round, message.parent)
+                if about == (terms.task_id, terms.round, terms.parent):
+                    key = _key(terms.round, type(message), opened.signer)
+                    self._keep(key, opened.signer, payload)
+            case _:
+                pass
+
+    def note_in_time(self, phase: Phase) -> None:
+        """The chain, or the announcements, just showed that `phase` was not over.
+
+        COMMIT is about commitments, PROVE about submissions.
+        """
+        assert self._terms is not None
+        now, kind = self._clock(), Commitment if phase is Phase.COMMIT else Submission
+        until = self._until.get((self._terms.round, phase), -math.inf)
+        for key, heard in self._stored(kind):
+            came = self._came.get(key)
+            if heard.in_time or came is None or came > until or now < came + self._margin_s:
+                continue
+            if self.proof_of(heard) is not None:
+                self._journal.transition({key: encode(replace(heard, in_time=True))})
+
+    def said(self, kind: type[Commitment | Submission], number: Round) -> list[Said]:
+        """What surely was in time, in this round; not of devices that declined to submit."""
+        if self._terms is None or self._terms.round != number:
+            return []
+        heard = [each for _, each in self._stored(kind) if each.in_time]
+        if kind is Submission:
+            heard = [each for each in heard if not self._declined(each.device)]
+        return [Said(each.envelope, self.proof_of(each) or b"") for each in heard]
+
+    def said_by(self, kind: type[Commitment | Submission], device: DeviceId) -> Said:
+        """What this device said."""
+        heard = next(each for _, each in self._stored(kind) if each.device == device)
+        return Said(heard.envelope, self.proof_of(heard) or b"")
+
+    def _declined(self, device: DeviceId) -> bool:
+        assert self._terms is not None
+        return self._journal.get(_key(self._terms.round, Decline, device)) is not None
+
+    def proof_of(self, heard: Heard) -> bytes | None:
+        """The proof that a message names: empty if it names none, None if it was not all heard."""
+        cid = self._named(heard.envelope)
+        if cid is None:
+            return b""
+        try:
+            data = join_object(cid, self._intake.get)
+        except Rejected:
+            return None
+        # An aggregator refuses an object that is cut in other blocks than its bytes make.
+        return data if split_object(data)[0] == cid else None
+
+    def _keep(self, key: str, device: DeviceId, envelope: bytes) -> None:
+        if self._journal.get(key) is None:
+            _logger.debug("heard %s of %s", key, device_text(device))
+            self._came[key] = self._clock()
+            self._journal.transition({key: encode(Heard(device, envelope, in_time=False))})
+            self._want(envelope)
+
+    def _want(self, envelope: bytes) -> None:
+        cid = self._named(envelope)
+        if cid is not None:
+            self._wanted.add(cid)
+            self._want_leaves(cid)
+
+    def _keep_block(self, cid: Cid, block: bytes) -> None:
+        self._intake.put(cid, block)
+        self._want_leaves(cid)
+
+    def _want_leaves(self, cid: Cid) -> None:
+        try:
+            manifest = parse_manifest(cid, self._intake.get(cid)) if is_node(cid) else None
+        except Rejected:
+            return
+        if manifest is not None and manifest.size <= MAX_PROOF_BYTES:
+            self._wanted.update(manifest.leaves)
+
+    def _named(self, envelope: bytes) -> Cid | None:
+        assert self._terms is not None
+        message = open_envelope(envelope, self._terms.roster.public_keys).message
+        if isinstance(message, Commitment):
+            return message.wellformed
+        return message.proof if isinstance(message, Submission) else None
+
+    def _stored(self, kind: type[Commitment | Submission]) -> list[tuple[str, Heard]]:
+        assert self._terms is not None
+        prefix = f"{_prefix(self._terms.round)}{kind.__name__}/"
+        return [
+            (key, decode(Heard, data, limit=MAX_MESSAGE_BYTES + 1024))
+            for key, data in self._journal.items(prefix)
+        ]
+
+
+def _prefix(number: Round) -> str:
+    return f"{_PREFIX}{number:08d}/"
+
+
+def _key(number: Round, kind: type, device: DeviceId) -> str:
+    return f"{_prefix(number)}{kind.__name__}/{device_text(device)}"
