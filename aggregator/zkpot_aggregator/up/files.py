@@ -1,0 +1,124 @@
+"""Keys and configuration files of what `up` starts; keys are made once and kept."""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zkpot.errors import ExitCode, Fatal
+from zkpot.ids import device_text
+from zkpot.keys import KeyPair, create_key_file, load_key_file
+from zkpot_aggregator.embedded.passwords import make_password
+from zkpot_aggregator.toml_text import toml_text
+from zkpot_aggregator.up.config import UpConfig
+
+DATA_SEED = 0
+EPOCHS = 15
+
+
+@dataclass(frozen=True)
+class Member:
+    """The aggregator or a device: its folder and its key."""
+
+    folder: Path
+    key: KeyPair
+
+    @property
+    def password_file(self) -> Path:
+        """For the embedded broker."""
+        return self.folder / "password"
+
+
+def make_aggregator(root: Path) -> Member:
+    """The operator's key is made here, by whoever runs `up`."""
+    folder = root / "aggregator"
+    path = folder / "operator.key"
+    return Member(folder, load_key_file(path) if path.exists() else create_key_file(path))
+
+
+def make_device(root: Path, index: int) -> Member:
+    """A device's key is made by the device's own program."""
+    folder = root / f"device-{index}"
+    path = folder / "device.key"
+    if not path.exists():
+        words = [sys.executable, "-m", "zkpot_agent", "keygen", str(path), "--json"]
+        made = subprocess.run(words, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise Fatal(ExitCode.FAILURE, f"zkpot-agent keygen failed: {made.stderr.strip()}")
+    member = Member(folder, load_key_file(path))
+    make_password(member.password_file)
+    return member
+
+
+def write_aggregator_config(
+    config: UpConfig,
+    aggregator: Member,
+    devices: Sequence[Member],
+    *,
+    ledger: Mapping[str, object] | None,
+    content: Mapping[str, object] | None,
+    broker: Mapping[str, object] | None,
+) -> Path:
+    """The aggregator's file; a part without settings is embedded."""
+    tables: dict[str, Any] = {
+        "key_file": "operator.key",
+        "state_dir": "state",
+        "task": dataclasses.asdict(config.task),
+        "ledger": _part("jsonrpc", "embedded", ledger),
+        "content": _part("kubo", "directory", content),
+        "broker": _part("external", "embedded", broker),
+        "devices": [
+            {
+                "public_key": device.key.public_key.hex(),
+                "owner": f"device {index}",
+                "password_file": str(device.password_file),
+            }
+            for index, device in enumerate(devices)
+        ],
+    }
+    path = aggregator.folder / "aggregator.toml"
+    path.write_text(toml_text(tables))
+    return path
+
+
+def write_agent_config(
+    config: UpConfig,
+    device: Member,
+    index: int,
+    ready: Mapping[str, Any],
+    broker: Mapping[str, object] | None,
+) -> Path:
+    """A device's file; `ready` is what the aggregator said when it was."""
+    embedded = {
+        "host": ready["host"],
+        "port": ready["port"],
+        "username": device_text(device.key.id),
+        "password_file": "password",
+    }
+    split = {"devices": config.devices, "index": index, "alpha": 0.5, "seed": DATA_SEED}
+    tables: dict[str, Any] = {
+        "task": ready["task"],
+        "operator_key": ready["operator_key"],
+        "key_file": "device.key",
+        "state_dir": "state",
+        "broker": embedded if broker is None else broker,
+        "data": {"source": "digits", "parameters": split},
+        "train": {"settings": {"epochs": EPOCHS}},
+        "limits": {"cores": 1},
+        "privacy": {
+            "aggregation": [config.task.aggregation],
+            "minimum_group": max(2, config.task.group_minimum),
+        },
+    }
+    path = device.folder / "agent.toml"
+    path.write_text(toml_text(tables))
+    return path
+
+
+def _part(kind: str, embedded: str, settings: Mapping[str, object] | None) -> dict[str, object]:
+    if settings is None:
+        return {"kind": embedded}
+    return {"kind": kind, "settings": settings}
