@@ -269,6 +269,21 @@ def demo(
     exit_with(work)
 
 
+@app.command()
+def up(
+    config: Annotated[Path, typer.Option("--config", help="Like deploy/local.toml.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Run a task on this machine with real parts: mosquitto, anvil, IPFS, devices."""
+
+    def work() -> ExitCode:
+        from zkpot_aggregator.ui.up import run_up
+
+        return run_up(config, json_output=json_output)
+
+    exit_with(work)
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
