@@ -14,6 +14,7 @@ from zkpot.link import BrokerSettings
 from zkpot.proof.child import Limits
 from zkpot.secure.groups import MINIMUM_GROUP, GroupPolicy
 from zkpot.wire.codec import Span
+from zkpot_agent.privacy.settings import PrivacySettings
 from zkpot_agent.train.trainer import TrainSettings
 
 JOURNAL_FILE = "journal.sqlite"
@@ -102,12 +103,14 @@ class PrivacyConfig:
 
     In the aggregation modes named `plain:…` the aggregator sees this device's model. In
     `secure` nobody does; the group whose sum it is in must then have `minimum_group` members
-    and, besides this device, one of each of `owners`.
+    and, besides this device, one of each of `owners`. `differential` adds noise to the model
+    before anybody sees it, in either mode.
     """
 
     aggregation: tuple[str, ...] = (SECURE,)
     minimum_group: Annotated[int, Span(2, MAX_GROUP)] = MINIMUM_GROUP
     owners: tuple[str, ...] = ()
+    differential: PrivacySettings | None = None
 
     def __post_init__(self) -> None:
         for name in self.aggregation:

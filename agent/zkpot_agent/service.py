@@ -39,6 +39,7 @@ from zkpot_agent.config import JOURNAL_FILE, Accept, AgentConfig, ProveMode, wit
 from zkpot_agent.driver import Driver, Spawn
 from zkpot_agent.endorsed import EndorsedAnnouncements
 from zkpot_agent.objects import Objects
+from zkpot_agent.privacy.accountant import require_accountant
 from zkpot_agent.profile import bounded, profile_of
 from zkpot_agent.profile_holds import Holds
 from zkpot_agent.proving.offload import OffloadClient
@@ -72,6 +73,8 @@ class AgentService:
         progress: Progress = lambda _what, _fraction: None,
         notifier: Notifier | None = None,
     ) -> None:
+        if config.privacy.differential is not None:
+            require_accountant()
         self._profile = profile_of(config)
         config = bounded(with_credentials(config), self._profile)
         self._config = config

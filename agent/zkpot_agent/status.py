@@ -12,7 +12,7 @@ from zkpot.keys import load_key_file
 from zkpot.wire.codec import decode_tagged
 from zkpot_agent.config import JOURNAL_FILE, AgentConfig
 from zkpot_agent.driver import INCIDENT, STATE_KEY
-from zkpot_agent.notes import COUNT
+from zkpot_agent.notes import COUNT, EPSILON
 from zkpot_agent.profile import profile_of
 from zkpot_agent.round import machine
 from zkpot_agent.round import states as at
@@ -23,7 +23,8 @@ _LATEST = 5
 def read_status(config: AgentConfig, *, proc: Path = Path("/proc")) -> dict[str, Any]:
     """Round, phase, counts, unsent messages, incidents, and the process; raises `Fatal` (STATE).
 
-    `counts` are the latest rounds' `[round, correct, samples]` as proven by this device.
+    `counts` are the latest rounds' `[round, correct, samples]` as proven by this device,
+    `privacy.epsilon` their `[round, epsilon]`, of all rounds until then together.
     """
     path = config.state_dir / JOURNAL_FILE
     try:
@@ -35,6 +36,7 @@ def read_status(config: AgentConfig, *, proc: Path = Path("/proc")) -> dict[str,
             (unsent,) = connection.execute("SELECT count(*) FROM outgoing").fetchone()
             incidents = _latest(connection, INCIDENT)
             counts = _latest(connection, COUNT)
+            spent = _latest(connection, EPSILON)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -51,6 +53,7 @@ def read_status(config: AgentConfig, *, proc: Path = Path("/proc")) -> dict[str,
         "round": 0,
         "phase": "never started",
         "counts": [[int(key), *json.loads(value)] for key, value in counts],
+        "privacy": privacy_spent(config, spent),
         "unsent": unsent,
         "incidents": [key for key, _ in incidents],
     }
@@ -58,6 +61,18 @@ def read_status(config: AgentConfig, *, proc: Path = Path("/proc")) -> dict[str,
         current = decode_tagged(get_args(at.State), state[0])
         facts |= {"round": machine.round_of(current), "phase": type(current).__name__.lower()}
     return facts
+
+
+def privacy_spent(config: AgentConfig, noted: list[tuple[str, bytes]]) -> dict[str, Any] | None:
+    """What the data has spent of its budget; None without differential privacy."""
+    settings = config.privacy.differential
+    if settings is None and not noted:
+        return None
+    return {
+        "epsilon": [[int(key), round(json.loads(value)[0], 4)] for key, value in noted],
+        "delta": json.loads(noted[0][1])[1] if noted else None,
+        "budget": None if settings is None else [settings.epsilon, settings.delta],
+    }
 
 
 def running_pid(config: AgentConfig, proc: Path = Path("/proc")) -> int | None:

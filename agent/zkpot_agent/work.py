@@ -7,8 +7,11 @@ under the round's number and nowhere else.
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from zkpot.aggregate import decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
@@ -38,6 +41,8 @@ from zkpot_agent.leading import Leader
 from zkpot_agent.masking import Membership
 from zkpot_agent.notes import COUNT, timed
 from zkpot_agent.objects import Objects
+from zkpot_agent.privacy.job import train_privately
+from zkpot_agent.privacy.spending import Budget
 from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch
 from zkpot_agent.proving.request import MakeProof, ProofRequest, prove_locally
 from zkpot_agent.round import effects as do
@@ -68,7 +73,7 @@ class Worker:
     holds: Holds = NO_HOLDS
     make_proof: MakeProof = prove_locally
 
-    training = staticmethod(thermal_job.train)
+    training: ClassVar[Callable[..., ModelOpening]] = staticmethod(thermal_job.train)
     """The job that makes this device's model."""
 
     membership_type = Membership
@@ -88,9 +93,13 @@ class Worker:
         seed = self.config.train.seed
         seed = secrets.randbits(63) if seed is None else seed + joined.round
         limits = self._limits(self.task.deadlines.commit)
+        training, noise = self.training, self.config.privacy.differential
+        if noise is not None:
+            await Budget(self.journal, noise).charge(joined.round, limits, self.progress)
+            training = partial(train_privately, training, noise)
         with timed(self.journal, joined.round, "train"):
             trained = await child.run(
-                self.training,
+                training,
                 self.holds,
                 self.task,
                 start,

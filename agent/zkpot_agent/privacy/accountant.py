@@ -5,10 +5,19 @@ releases of different noise, and takes no time on a device.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot_agent.privacy.budget import MICRO, Epsilon, Spent
+
+MISSING = "differential privacy needs the extra dp: pip install zkpot[dp]"
+
+
+def require_accountant() -> None:
+    """Raises `Fatal` if the extra is not installed; does not load it."""
+    if find_spec("dp_accounting") is None:
+        raise Fatal(ExitCode.DEPENDENCY, MISSING)
 
 
 def load_accountant() -> Epsilon:
@@ -17,9 +26,7 @@ def load_accountant() -> Epsilon:
         events: Any = import_module("dp_accounting")
         renyi: Any = import_module("dp_accounting.rdp")
     except ImportError as error:
-        raise Fatal(
-            ExitCode.DEPENDENCY, "differential privacy needs the extra dp: pip install zkpot[dp]"
-        ) from error
+        raise Fatal(ExitCode.DEPENDENCY, MISSING) from error
 
     def epsilon(spent: Spent, delta: float) -> float:
         accountant = renyi.RdpAccountant()

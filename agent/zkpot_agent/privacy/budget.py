@@ -1,9 +1,8 @@
 """What a device's data set has spent, over all tasks and rounds.
 
 A release is charged before its noise is drawn, and the charge must be on disk before the
-model is used: a device killed in between pays again, for noise that is drawn again. What
-was spent with other settings still counts. Files that hold this belong to the data set: a
-new budget for the same data is no budget.
+model is used. What was spent with other settings still counts. Files that hold this belong
+to the data set: a new budget for the same data is no budget.
 """
 
 from collections.abc import Callable
