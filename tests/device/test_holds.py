@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zkpot.files import replace_file
 from zkpot_agent.profile import Schedule, Thermal, load_profile
 from zkpot_agent.profile_holds import NO_HOLDS, Holds, Watch, is_metered, pausing
 from zkpot_agent.thermal import Thermometer, Zone, read_zones
@@ -17,10 +18,11 @@ LIMITS = Thermal(70, 60)
 
 
 def set_zone(sysfs: Path, number: int, name: str, text: str) -> None:
+    """Whoever reads meanwhile sees the old temperature or the new."""
     folder = sysfs / f"class/thermal/thermal_zone{number}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "type").write_text(name + "\n")
-    (folder / "temp").write_text(text)
+    replace_file(folder / "temp", text.encode())
 
 
 def test_zones_that_do_not_answer_are_left_out(tmp_path: Path) -> None:
