@@ -23,11 +23,13 @@ from zkpot.verify import RoundTerms
 from zkpot_agent import jobs
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
+from zkpot_agent.notes import timed
 from zkpot_agent.round import events as on
 from zkpot_agent.round.states import Seated, Submitted
 from zkpot_agent.round_secrets import kept_member, kept_opening
 
-_LONG = (KeyList, Delivery)
+_LONG: dict[type, str] = {KeyList: "deal", Delivery: "mask"}
+"""The long steps, by the message that asks for them, as reports call them."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ class Membership:
             raise Rejected(Reason.OUT_OF_PHASE, "our place in the group is gone")
         opening = self.opening(seated.group.round)
         message, own = seated.last_told, Own(self.key, roster.public_keys, opening)
-        if not isinstance(message, _LONG):
+        what = _LONG.get(type(message))
+        if what is None:
             return answer(state, message, own)
         limits = self.config.limits.of(self.task.deadlines.aggregate)
-        return await child.run(
-            jobs.answer, state, message, own, limits=limits, progress=self.progress
-        )
+        with timed(self.journal, seated.group.round, what):
+            return await child.run(
+                jobs.answer, state, message, own, limits=limits, progress=self.progress
+            )
 
     def opening(self, round_number: Round) -> ModelOpening:
         """What this device masks: the secret opening of its commitment."""
