@@ -7,7 +7,7 @@ may be nowhere else; so whom is asked depends on the question.
 import asyncio
 from dataclasses import dataclass
 
-from zkpot.cid import Cid, check_block, cid_text, join_object
+from zkpot.cid import Cid, check_block, cid_text, join_object, parse_manifest
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import DeviceId
 from zkpot.link.blocks import BlockExchange
@@ -64,6 +64,17 @@ class Library:
             return get_object(self.shelf.content, cid)
         except Rejected:
             return self._fetch(cid)
+
+    def hold(self, root: Cid) -> None:
+        """Obtains a closed round's object and everything that a pin of it keeps."""
+        waiting, held = [root], set[Cid]()
+        while waiting:
+            cid = waiting.pop()
+            if cid in held:
+                continue
+            held.add(cid)
+            self.of_closed(cid)
+            waiting.extend(parse_manifest(cid, self.shelf.get(cid)).references)
 
     def _fetch(self, cid: Cid) -> bytes:
         fetching = self.exchange.fetch(cid, self.aggregator, deadline_s=self.fetch_s)

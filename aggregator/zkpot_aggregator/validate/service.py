@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
 from zkpot.ids import device_text
@@ -22,7 +23,7 @@ from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import Progress, ProofSystem
-from zkpot.task import Task
+from zkpot.task import Task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope
 from zkpot.wire.messages import Announcement, Block
@@ -33,6 +34,7 @@ from zkpot_aggregator.layout import Layout
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.jsonrpc import JsonRpcLedger
 from zkpot_aggregator.outside import open_content
+from zkpot_aggregator.patience import patiently
 from zkpot_aggregator.validate.config import ValidateConfig, with_credentials
 from zkpot_aggregator.validate.endorse import Endorsing
 from zkpot_aggregator.validate.hearing import Hearing
@@ -152,6 +154,9 @@ class ValidatorService:
             raise Fatal(ExitCode.CONFIG, "operator_key is not the one in the task's manifest")
         if self._key.public_key not in {each.public_key for each in task.validators}:
             raise Fatal(ExitCode.CONFIG, "key_file is the key of none of the task's validators")
+        manifest = manifest_cid(task_id)
+        await asyncio.to_thread(library.hold, manifest)
+        await patiently(partial(library.shelf.content.pin, manifest), "the pin of the task")
         return task
 
     # --- messages ---------------------------------------------------------------------------

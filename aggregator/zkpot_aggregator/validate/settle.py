@@ -104,6 +104,10 @@ class Settling:
         tools, get = self._tools, self._tools.library.of_closed
         audit = RoundAudit(tools.task_id, tools.task, tools.system, get, progress)
         audit.check_closed(view, drawn)
+        try:
+            tools.library.hold(object_cid_from_digest(view.record))
+        except Rejected as rejection:
+            raise CheckFailed("record", rejection) from rejection
         signed, record = read_record(Digest(view.record), get)
         roster = decode_object(Roster, get(record.roster))
         terms = RoundTerms(tools.task_id, tools.task, view.round, Digest(view.parent), roster)
@@ -162,6 +166,7 @@ class Settling:
         content = tools.library.shelf.content
         cid = put_object(content, envelope, evidence)
         try:
+            tools.library.hold(cid)
             content.pin(cid)
         except Rejected as rejection:
             _logger.warning("the evidence of a fault cannot all be pinned: %s", rejection)
@@ -184,17 +189,16 @@ class Settling:
 
     async def _vote(self, outcome: Outcome) -> None:
         """Casts the vote, once for ever; returns when it stands on chain, or cannot any more."""
+        if outcome.settled:
+            return
         tools = self._tools
         assert outcome.record is not None
+        call: Attest | RejectRound = RejectRound(tools.task_id, outcome.round, outcome.record)
         if outcome.result is Result.VERIFIED:
             root = object_cid_from_digest(outcome.record)
             content = tools.library.shelf.content
             await patiently(partial(content.pin, root), "the pin of a verified record")
-            call: Attest | RejectRound = Attest(tools.task_id, outcome.round, outcome.record)
-        elif outcome.result is Result.FAULTY:
-            call = RejectRound(tools.task_id, outcome.round, outcome.record)
-        else:
-            return
+            call = Attest(tools.task_id, outcome.round, outcome.record)
         try:
             await tools.chain.submit(call)
         except (LedgerReverted, LedgerConflict) as error:
@@ -202,7 +206,7 @@ class Settling:
                 raise Fatal(
                     ExitCode.CONFIG, "the account is none of the task's validators"
                 ) from error
-            _logger.warning("round %d: too late to vote: %s", outcome.round, error)
+            _logger.warning("round %d is settled without our vote: %s", outcome.round, error)
         self._outcomes.settle(outcome)
 
     async def _view(self, number: Round) -> RoundView:
