@@ -1,7 +1,10 @@
 """The device's blocks: what it fetched for this round, and what it offers others.
 
-They lie in the journal and are dropped together when the round is over.
+They lie in the journal and are dropped together when the round is over; until the next one is,
+the model that it starts from stays.
 """
+
+from collections.abc import Collection
 
 from zkpot.cid import Cid, cid_text, split_object
 from zkpot.errors import Reason, Rejected
@@ -35,6 +38,7 @@ class JournalBlocks:
         )
         return root
 
-    def clear(self) -> dict[str, bytes | None]:
-        """The journal puts that drop every block."""
-        return {key: None for key, _ in self._journal.items(BLOCK_PREFIX)}
+    def clear(self, kept: Collection[Cid] = ()) -> dict[str, bytes | None]:
+        """The journal puts that drop every block but those."""
+        spared = {BLOCK_PREFIX + cid_text(cid) for cid in kept}
+        return {key: None for key, _ in self._journal.items(BLOCK_PREFIX) if key not in spared}

@@ -183,7 +183,9 @@ class Driver:
             return
         await self._publisher.publish(model)
         if isinstance(self.state, at.Idle):
-            self._on_model(split_object(model)[0])
+            root, blocks = split_object(model)
+            worker.journal.transition(worker.blocks.clear(blocks.keys()))
+            self._on_model(root)
 
 
 def _describe(state: at.State) -> tuple[str, int]:

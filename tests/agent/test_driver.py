@@ -11,6 +11,7 @@ from tests.agent.announcements import announcement, cid
 from tests.agent.devices import FakeWorker, fake_worker, spawn
 from tests.protocol.rounds import key
 
+from zkpot.cid import cid_text, split_object
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import Digest, Round
 from zkpot.journal import Journal, Outgoing
@@ -19,6 +20,7 @@ from zkpot.wire.codec import encode
 from zkpot.wire.envelope import open_envelope
 from zkpot.wire.messages import Message, Phase, Receipt
 from zkpot_agent import driver as driver_module
+from zkpot_agent.blocks import BLOCK_PREFIX
 from zkpot_agent.driver import INCIDENT, Driver
 from zkpot_agent.inference import MODEL_FILE
 from zkpot_agent.notes import RECEIPT
@@ -241,6 +243,20 @@ async def test_secrets_are_gone_after_the_round(folder: Path) -> None:
     assert device.journal.items("secret/") == []
     assert device.journal.items("block/") == []
     assert b"secret opening" not in _content(folder)
+
+
+@in_loop
+async def test_a_device_that_sits_rounds_out_keeps_the_newest_model_alone(folder: Path) -> None:
+    device = Power(folder)
+    for number in (1, 2, 3):
+        for what in (b"record", b"model"):
+            device.worker.blocks.offer(what + b" of " + cid(f"record {number}"))
+        device.driver.apply(on.Announced(announcement(number, Phase.CLOSED)))
+        await settle()
+        assert device.driver.state == at.Idle(Round(number))
+        blocks = split_object(b"model of " + cid(f"record {number}"))[1]
+        kept = {key for key, _ in device.journal.items(BLOCK_PREFIX)}
+        assert kept == {BLOCK_PREFIX + cid_text(name) for name in blocks}
 
 
 @in_loop
