@@ -36,6 +36,7 @@ from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.inbound import check_sender
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.layout import Layout
+from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.outside import open_content, open_ledger
 from zkpot_aggregator.patience import patiently
 from zkpot_aggregator.round import events as on
@@ -60,13 +61,14 @@ OnState: TypeAlias = Callable[[at.State], None]
 
 
 class AggregatorService:
-    """One aggregator with one task."""
+    """One aggregator with one task. `ledger` opens what it writes to."""
 
     def __init__(
         self,
         config: AggregatorConfig,
         *,
         worker_type: type[GroupWorker] = GroupWorker,
+        ledger: Callable[[AggregatorConfig, Layout, contextlib.ExitStack], Ledger] = open_ledger,
         on_ready: OnReady = lambda _ready: None,
         on_state: OnState = lambda _state: None,
         progress: Progress = lambda _what, _fraction: None,
@@ -74,6 +76,7 @@ class AggregatorService:
         config = with_credentials(config)
         self._config = config
         self._worker_type = worker_type
+        self._open_ledger = ledger
         self._on_ready = on_ready
         self._on_state = on_state
         self._notifier = Notifier()
@@ -101,7 +104,7 @@ class AggregatorService:
         config, layout = self._config, self._layout
         with contextlib.ExitStack() as stack:
             journal = stack.enter_context(Journal.open(layout.journal))
-            ledger = open_ledger(config, layout, stack)
+            ledger = self._open_ledger(config, layout, stack)
             content = open_content(config.content, layout, stack)
             data = load_task_data(
                 config.task.dataset, config.task.dataset_parameters, config.state_dir
