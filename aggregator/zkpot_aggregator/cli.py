@@ -225,7 +225,7 @@ def prover(
 
 @app.command()
 def demo(
-    devices: Annotated[int, typer.Option(min=2, max=50, help="Honest and hostile together.")] = 3,
+    devices: Annotated[int, typer.Option(min=2, max=50, help="Honest and hostile together.")] = 5,
     rounds: Annotated[int, typer.Option(min=1, max=10)] = 2,
     batch: Annotated[int, typer.Option(min=1, max=250, help="Samples drawn per round.")] = 32,
     proof_system: Annotated[
@@ -234,7 +234,10 @@ def demo(
     ] = None,
     aggregation: Annotated[
         str | None,
-        typer.Option(metavar="secure|plain:RULE", help="How models are combined."),
+        typer.Option(
+            metavar="secure|plain:RULE",
+            help="How models are combined; default: secure, plain:fedavg with ezkl.",
+        ),
     ] = None,
     byzantine: Annotated[
         list[str] | None,

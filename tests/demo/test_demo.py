@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from tests.demo.conftest import QUICK, Demo, Outcome, ended
 
+from zkpot.cid import cid_text, object_cid_from_digest
 from zkpot.errors import ExitCode
+from zkpot.record import Record, SignedRecord, decode_object
+from zkpot_aggregator.content.base import get_object
+from zkpot_aggregator.ui.directory import open_directory
 
 pytestmark = [pytest.mark.demo, pytest.mark.prover, pytest.mark.timeout(400)]
 
@@ -22,8 +26,8 @@ KIND_TO_CODE = {
     "equivocate": "equivocation",
     "replay": "stale-round",
     "garbage": "proof-malformed",
-    "silent-after-commit": "no-submission",
 }
+"""Those that no deadline is needed for."""
 
 Finished = Callable[[], tuple[Demo, Outcome]]
 
@@ -42,6 +46,8 @@ def test_the_quick_demonstration_prints_what_is_documented(finished: Finished) -
     clean(outcome)
     said = outcome.said
     assert said["proof_system"] == "sumcheck/1"
+    assert said["aggregation"] == "secure"
+    assert "groups of 2 to 5" in outcome.stderr
     assert bytes.fromhex(said["task"])
     assert said["directory"] == str(demo.directory)
     for round_ in said["rounds"]:
@@ -117,14 +123,30 @@ def test_secrets_are_for_the_owner_alone(finished: Finished) -> None:
     assert [path for path in secret if path.is_file() and path.stat().st_mode & 0o077] == []
 
 
-def test_every_kind_of_cheating_has_its_own_code(demo: Demo) -> None:
-    kinds = [word for kind in KIND_TO_CODE for word in ("--byzantine", f"{kind}:1")]
-    outcome = demo.run("--devices", "9", "--rounds", "2", "--batch", "20", *kinds)
-    clean(outcome)
-    assert len(set(KIND_TO_CODE.values())) == len(KIND_TO_CODE)
-    devices = []
-    for number in range(9):
-        config = demo.directory / "devices" / f"{number:02}" / "agent.toml"
+def test_every_device_has_the_final_model(finished: Finished) -> None:
+    demo, _ = finished()
+    opened = open_directory(demo.directory)
+    head = object_cid_from_digest(opened.ledger.task(opened.task_id).head)
+    signed = decode_object(SignedRecord, get_object(opened.content, head))
+    record = decode_object(Record, get_object(opened.content, signed.record))
+    for number in range(3):
+        facts = demo.directory / "devices" / f"{number:02}" / "state" / "global-model.json"
+        assert json.loads(facts.read_text())["model"] == cid_text(record.model_after)
+
+
+# --- cheats ---------------------------------------------------------------------------------
+
+
+def byzantine(*kinds: str) -> list[str]:
+    """The options that make one device cheat in each of these ways."""
+    return [word for kind in kinds for word in ("--byzantine", f"{kind}:1")]
+
+
+def device_ids(demo: Demo, number: int) -> list[str]:
+    """The devices' ids; those that cheat come last, in the order of the options."""
+    found = []
+    for index in range(number):
+        config = demo.directory / "devices" / f"{index:02}" / "agent.toml"
         shown = subprocess.run(
             [sys.executable, "-m", "zkpot_agent", "status", "--json", "--config", str(config)],
             capture_output=True,
@@ -132,17 +154,78 @@ def test_every_kind_of_cheating_has_its_own_code(demo: Demo) -> None:
             check=True,
             timeout=60,
         )
-        devices.append(json.loads(shown.stdout)["device"])
-    honest, hostile = devices[:2], dict(zip(devices[2:], KIND_TO_CODE, strict=True))
+        found.append(json.loads(shown.stdout)["device"])
+    return found
+
+
+def codes(outcome: Outcome) -> dict[str, set[str]]:
+    """Why messages of each device were rejected; a group has no device."""
     found: dict[str, set[str]] = {}
     for round_ in outcome.said["rounds"]:
         for entry in round_["rejected"]:
             found.setdefault(entry["device"], set()).add(entry["code"])
-    for device, kind in hostile.items():
+    return found
+
+
+def test_every_kind_of_cheating_has_its_own_code(demo: Demo) -> None:
+    cheats = byzantine(*KIND_TO_CODE)
+    outcome = demo.run("--devices", "8", "--rounds", "2", "--batch", "20", *cheats)
+    clean(outcome)
+    assert len(set(KIND_TO_CODE.values())) == len(KIND_TO_CODE)
+    devices, found = device_ids(demo, 8), codes(outcome)
+    for device, kind in zip(devices[2:], KIND_TO_CODE, strict=True):
         assert KIND_TO_CODE[kind] in found.get(device, set()), (kind, found)
     # An honest model may count less than the gate wants, on a batch that nobody could foresee.
-    for device in honest:
+    for device in devices[:2]:
         assert found.get(device, set()) <= {"below-gate"}
+
+
+def test_silence_after_a_commitment_is_noted(demo: Demo) -> None:
+    """Whoever else is too slow for so short a deadline is noted as well."""
+    options = ("--devices", "4", "--rounds", "1", "--batch", "8", "--deadline-s", "8")
+    outcome = demo.run(*options, *byzantine("silent-after-commit"))
+    assert outcome.status == ExitCode.OK, outcome.stderr
+    assert codes(outcome)[device_ids(demo, 4)[3]] == {"no-submission"}
+
+
+def test_attacks_on_the_model_are_left_to_gate_and_rule(demo: Demo) -> None:
+    kinds = ("sign-flip", "gaussian", "label-flip", "free-rider")
+    options = ("--devices", "9", "--rounds", "2", "--aggregation", "plain:median")
+    outcome = demo.run(*options, *byzantine(*kinds))
+    clean(outcome)
+    assert "aggregate: operator-trusted" in outcome.said["audit"]["assumptions"]
+    first, second = outcome.said["rounds"]
+    # Against a model that knows nothing yet, everything passes the gate.
+    assert len(first["accepted"]) == 9
+    assert set().union(*codes(outcome).values()) <= {"below-gate"}
+    assert second["accuracy_after"] > second["accuracy_before"] > first["accuracy_before"] + 0.2
+
+
+def test_a_wrong_vector_spoils_its_group_alone(demo: Demo) -> None:
+    """Eight devices make two groups: the round closes with the other one's sum."""
+    options = ("--devices", "8", "--rounds", "2", "--batch", "8")
+    outcome = demo.run(*options, *byzantine("wrong-sum"))
+    clean(outcome)
+    assert "sum-mismatch" in codes(outcome)[""]
+    liar = device_ids(demo, 8)[7]
+    for round_, audited in zip(
+        outcome.said["rounds"], outcome.said["audit"]["rounds"], strict=True
+    ):
+        assert audited["summed"] < audited["accepted"] <= 8
+        assert liar in {entry["device"] for entry in round_["accepted"]}
+
+
+@pytest.mark.parametrize("aggregation", ["secure", "plain:fedavg"])
+def test_a_lying_aggregator_never_gets_a_clean_audit(demo: Demo, aggregation: str) -> None:
+    """Leaders refuse each kind of lie; one that is told after their signature, the audit finds."""
+    options = ("--devices", "3", "--rounds", "4", "--batch", "8", "--aggregation", aggregation)
+    outcome = demo.run(*options, *byzantine("lying-aggregator"))
+    assert outcome.status == ExitCode.AUDIT_FAILED, outcome.stderr
+    said = outcome.said
+    assert [round_["failure"] for round_ in said["rounds"]] == ["nobody-signed"] * 3 + [None]
+    assert said["audit"]["ok"] is False
+    fault = said["audit"]["fault"]
+    assert (fault["round"], fault["check"], fault["code"]) == (4, "sum", "sum-mismatch")
 
 
 # --- interruptions --------------------------------------------------------------------------

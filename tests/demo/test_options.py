@@ -49,6 +49,7 @@ def test_hostile_devices_are_counted_and_the_aggregator_is_none() -> None:
 def test_secure_sums_need_sumcheck() -> None:
     assert "do not bound" in refused(proof_system="ezkl", aggregation="secure")
     assert asked(proof_system="ezkl").aggregation == "plain:fedavg"
+    assert asked().aggregation == "secure"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The demonstration's directory: keys, passwords and the configuration of every process."""
 
-import json
 import subprocess
 import sys
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """An aggregator that lies about sums, for the demonstration and the tests alone.
 
 `python -m zkpot_aggregator.demo.lying --config FILE` runs it. In every round but the task's
-last it has another sum signed than the commitments have: a vector altered, dropped, or counted
-twice. In the last it lets an honest record be signed, and puts another model in its place.
+last it wants another sum signed than the commitments have: with a vector altered, dropped or
+added. In the last it lets an honest record be signed, and puts another model in its place.
 """
 
 import argparse
@@ -10,15 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from zkpot.aggregate import GlobalModel
-from zkpot.cid import Cid
 from zkpot.config import load_config
 from zkpot.errors import ExitCode
+from zkpot.ids import Round
+from zkpot.model import Int64Array
 from zkpot.process import exit_with, log_to_stderr, run_until_signalled
 from zkpot.record import Record
+from zkpot.secure.sums import decode_group_sum, encode_group_sum
 from zkpot.verify import RoundTerms
 from zkpot.wire.codec import encode
 from zkpot_aggregator.config import AggregatorConfig
-from zkpot_aggregator.content.base import put_object
+from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
@@ -31,34 +33,49 @@ class LyingWorker(GroupWorker):
 
     async def sum(self, terms: RoundTerms, state: at.Summing) -> on.Event:
         """See `GroupWorker.sum`."""
-        if terms.round == terms.task.rounds:
-            return await super().sum(terms, state)
-        first, *others = state.openings
-        match terms.round % 3:
-            case 1:
-                event = await super().sum(terms, state)
-                if isinstance(event, on.Summed):
-                    return replace(event, model=self._altered(event.model))
-                return event
-            case 2:
-                return await super().sum(terms, replace(state, openings=tuple(others)))
-            case _:
-                return await super().sum(terms, replace(state, openings=(first, first, *others)))
+        event = await super().sum(terms, state)
+        if terms.round == terms.task.rounds or not isinstance(event, on.Summed):
+            return event
+        honest = self.model(event.model)
+        theta = bent(honest.theta_sum, len(state.openings), terms.round)
+        lie = put_object(self.content, GlobalModel(theta, honest.weight).encode())
+        return replace(event, model=lie)
+
+    async def unmask(self, terms: RoundTerms, state: at.Masking, index: int) -> on.Event:
+        """See `GroupWorker.unmask`."""
+        event = await super().unmask(terms, state, index)
+        if terms.round == terms.task.rounds or not isinstance(event, on.GroupSummed):
+            return event
+        honest = decode_group_sum(get_object(self.content, event.sum))
+        theta = bent(honest.theta_sum, len(honest.survivors), terms.round)
+        lie = put_object(self.content, encode_group_sum(replace(honest, theta_sum=theta)))
+        return replace(event, sum=lie)
 
     async def close(
         self, terms: RoundTerms, record: Record, leader_signature: bytes, total: int
     ) -> on.Event:
         """See `GroupWorker.close`."""
         if terms.round == terms.task.rounds:
-            record = replace(record, model_after=self._altered(record.model_after))
+            honest = self.model(record.model_after)
+            theta = bent(honest.theta_sum, len(record.sum.summands), Round(1))
+            lie = put_object(self.content, GlobalModel(theta, honest.weight).encode())
+            record = replace(record, model_after=lie)
             put_object(self.content, encode(record), record.references)
         return await super().close(terms, record, leader_signature, total)
 
-    def _altered(self, name: Cid) -> Cid:
-        model = self.model(name)
-        theta = model.theta_sum.copy()
-        theta[0] += 1 if theta[0] < 0 else -1
-        return put_object(self.content, GlobalModel(theta, model.weight).encode())
+
+def bent(total: Int64Array, summands: int, number: Round) -> Int64Array:
+    """Another sum of vectors: one altered, one of average size dropped, or one added."""
+    one = total // summands
+    match number % 3:
+        case 1:
+            altered = total.copy()
+            altered[0] += 1 if altered[0] < 0 else -1
+            return altered
+        case 2:
+            return total - one
+        case _:
+            return total + one
 
 
 def serve(config: Path, *, json_output: bool) -> ExitCode:

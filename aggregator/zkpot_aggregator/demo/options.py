@@ -103,7 +103,8 @@ def check_options(options: DemoOptions) -> DemoOptions:
     if options.proof_system is None:
         options = replace(options, proof_system=_default_system())
     if options.aggregation is None:
-        options = replace(options, aggregation=PLAIN)
+        default = SECURE if options.proof_system == "sumcheck" else PLAIN
+        options = replace(options, aggregation=default)
     problems = [*_system_problems(options), *_byzantine_problems(options)]
     if not problems:
         problems = _aggregation_problems(options)

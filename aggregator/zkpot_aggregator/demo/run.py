@@ -203,6 +203,7 @@ def _json(
     return {
         "task": audit.task.hex(),
         "proof_system": audit.proof_system,
+        "aggregation": options.aggregation,
         "devices": options.devices,
         "directory": str(directory),
         "rounds": [
