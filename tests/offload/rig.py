@@ -96,14 +96,33 @@ def site(folder: Path, devices: Iterable[KeyPair], provers: Iterable[KeyPair]) -
 # --- devices --------------------------------------------------------------------------------
 
 
+class OverheardLink(MqttLink):
+    """Keeps what is sent through it past the journal: wants and blocks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sent: list[bytes] = []
+
+    async def publish_volatile(self, topic: str, payload: bytes) -> None:
+        """See `Link.publish_volatile`."""
+        self.sent.append(payload)
+        await super().publish_volatile(topic, payload)
+
+
 @dataclass
 class Device:
-    """A device's offload client on a link of its own."""
+    """A device's offload client on a link of its own, and all that leaves it."""
 
     key: KeyPair
     journal: Journal
+    link: OverheardLink
     client: OffloadClient
+    queued: list[Outgoing] = field(default_factory=list)
     refused: list[Rejected] = field(default_factory=list)
+
+    def overhear(self) -> None:
+        """Notes what waits in the journal."""
+        self.queued += [each.message for each in self.journal.outgoing()]
 
 
 @contextlib.asynccontextmanager
@@ -111,17 +130,18 @@ async def device(
     site: Site, key: KeyPair, provers: Sequence[KeyPair], lease_s: int = LEASE_S
 ) -> AsyncIterator[Device]:
     with Journal.open(site.folder / device_text(key.id) / "journal.sqlite") as journal:
-        link = MqttLink(
+        link = OverheardLink(
             site.settings(key),
             client_id=device_text(key.id),
             journal=journal,
             subscriptions=topics.offload_subscriptions(key.id, [each.id for each in provers]),
-            births=lambda: client.births(),  # noqa: PLW0108  (made below)
+            births=lambda: client.births(),  # noqa: PLW0108  (it is made below)
         )
-        client = OffloadClient(
+        client: OffloadClient = OffloadClient(
             link, key, journal, [each.public_key for each in provers], lease_s=lease_s
         )
-        made = Device(key, journal, client)
+        made = Device(key, journal, link, client)
+        journal.on_outgoing(made.overhear)
 
         async def receive() -> None:
             async for incoming in link.incoming():

@@ -152,10 +152,7 @@ class MqttLink:
         finally:
             self._ready.clear()
             self._client = None
-            ending = (receiving, working, *self._volatile)
-            for each in ending:
-                each.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await _ended({receiving, working, *self._volatile})
             await _leave(client, graceful=self._stopping.is_set())
 
     def _make_client(self) -> aiomqtt.Client:
@@ -257,6 +254,19 @@ def _discard_when_connected(entering: asyncio.Future[Any], client: aiomqtt.Clien
         _paho(client).disconnect()
 
     entering.add_done_callback(discard)
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancels them until they have ended, whatever they raise.
+
+    Once is not enough: in Python 3.11 `wait_for`, in which aiomqtt waits, drops a cancellation
+    that comes in the same moment as what it waits for.
+    """
+    while tasks:
+        for each in tasks:
+            each.cancel()
+        done, tasks = await asyncio.wait(tasks, timeout=_DISCONNECT_S)
+        await asyncio.gather(*done, return_exceptions=True)
 
 
 async def _leave(client: aiomqtt.Client, *, graceful: bool) -> None:
