@@ -12,6 +12,8 @@ from zkpot_aggregator.ledger.endpoint import Endpoint, connect
 
 BLOCK_S = 0.05
 CHAIN_ID = 31_337
+BESIDES = NODE_MODULES / "@foundry-rs/anvil-linux-amd64/bin/anvil"
+"""Where it is if not on PATH."""
 RICH = 10**20
 
 
@@ -25,7 +27,7 @@ class Anvil:
         block_s: float = BLOCK_S,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        found = program("anvil", NODE_MODULES / "@foundry-rs/anvil-linux-amd64/bin/anvil")
+        found = program("anvil", BESIDES)
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

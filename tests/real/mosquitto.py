@@ -22,10 +22,19 @@ from zkpot_aggregator.mosquitto import (
 )
 
 
-def plan_for(aggregator: DeviceId, devices: Sequence[DeviceId]) -> BrokerPlan:
+def plan_for(
+    aggregator: DeviceId, devices: Sequence[DeviceId], validators: Sequence[DeviceId] = ()
+) -> BrokerPlan:
     # Started by root, mosquitto would become a user who cannot read a test's folder.
     user = "root" if os.geteuid() == 0 else ""
-    return BrokerPlan(aggregator, tuple(devices), port=free_port(), bind="127.0.0.1", user=user)
+    return BrokerPlan(
+        aggregator,
+        tuple(devices),
+        validators=tuple(validators),
+        port=free_port(),
+        bind="127.0.0.1",
+        user=user,
+    )
 
 
 def make_certificates(folder: Path) -> None:
