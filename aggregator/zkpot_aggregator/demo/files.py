@@ -80,7 +80,7 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
                 "aggregation": options.aggregation,
                 "group_size": GROUP_SIZE,
                 "group_minimum": options.group_minimum,
-                "commit_s": 90,
+                "commit_s": max(90, deadline_s),
                 "prove_s": deadline_s + 20 * options.devices if slow else deadline_s,
                 "aggregate_s": deadline_s,
                 "record_s": deadline_s,
