@@ -85,11 +85,8 @@ class Fleet:
             Roster.of(RosterEntry(key.public_key, "") for key in keys),
         )
         openings = [ModelOpening(t, self.system.commitments.random_blinding()) for t in thetas]
-        self.listed = SealedList(
-            tuple(
-                self._commitment(key, opening) for key, opening in zip(keys, openings, strict=True)
-            )
-        )
+        models = list(zip(keys, openings, strict=True))
+        self.listed = SealedList(tuple(self._commitment(*model) for model in models))
         sealed = self.listed.open(self.terms.roster)
         self.proof_terms = ProofTerms(self.terms, sealed, Beacon(_ZERO), self.batch, 0)
         self.verdicts = Verdicts(tuple(self._verdict(*model) for model in models))
