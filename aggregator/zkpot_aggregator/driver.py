@@ -262,7 +262,10 @@ class Driver:
         device = "" if effect.device is None else device_text(effect.device)
         assert self._terms is not None
         key = f"{self._terms.round}/{device}/{effect.code}/{effect.envelope.hex()}"
-        value = json.dumps({"device": device, "code": effect.code, "detail": effect.detail})
+        facts: dict[str, Any] = {"device": device, "code": effect.code, "detail": effect.detail}
+        if effect.group is not None:
+            facts["group"] = effect.group
+        value = json.dumps(facts)
         if self._worker.journal.note(REJECTION, key, value.encode()):
             _logger.warning("rejected %s from %s: %s", effect.code, device or "?", effect.detail)
 

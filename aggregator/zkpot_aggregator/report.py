@@ -27,14 +27,14 @@ _Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class RoundReport:
-    """One ended round."""
+    """One ended round. What is rejected is a device's, or a whole group's sum."""
 
     round: int
     leader: str | None
     correct: int
     total: int
     accepted: list[dict[str, Any]]
-    rejected: list[dict[str, str]]
+    rejected: list[dict[str, Any]]
     accuracy_before: float | None
     accuracy_after: float | None
     record_cid: str | None
@@ -152,12 +152,12 @@ class Reporter:
         theta = decode_global_model(shape, get_object(self._content, model)).theta
         return count_correct(shape, theta, holdout.inputs, holdout.labels) / holdout.size
 
-    def _rejections(self, number: Round) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = []
+    def _rejections(self, number: Round) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         for event in self._journal.events(REJECTION):
             if event.key.startswith(f"{number}/"):
                 value = json.loads(event.value)
-                entry = {"device": value["device"], "code": value["code"]}
+                entry = {name: value[name] for name in ("device", "code", "group") if name in value}
                 if entry not in found:
                     found.append(entry)
         return found

@@ -206,7 +206,10 @@ def test_a_wrong_vector_spoils_its_group_alone(demo: Demo) -> None:
     options = ("--devices", "8", "--rounds", "2", "--batch", "8")
     outcome = demo.run(*options, *byzantine("wrong-sum"))
     clean(outcome)
-    assert "sum-mismatch" in codes(outcome)[""]
+    rejected = [entry for round_ in outcome.said["rounds"] for entry in round_["rejected"]]
+    spoilt = [entry for entry in rejected if "group" in entry]
+    assert {entry["code"] for entry in spoilt} == {"sum-mismatch"}
+    assert {entry["group"] for entry in spoilt} <= {0, 1}
     liar = device_ids(demo, 8)[7]
     for round_, audited in zip(
         outcome.said["rounds"], outcome.said["audit"]["rounds"], strict=True

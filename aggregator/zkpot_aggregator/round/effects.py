@@ -32,12 +32,13 @@ class Send:
 
 @dataclass(frozen=True)
 class LogRejection:
-    """Note once that something was rejected, and why."""
+    """Note once that something was rejected, and why; `group`: a whole group's sum."""
 
     device: DeviceId | None
     code: str
     detail: str
     envelope: Digest
+    group: int | None = None
 
 
 @dataclass(frozen=True)

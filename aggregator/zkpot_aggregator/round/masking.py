@@ -175,6 +175,7 @@ def _failed(
         reason_text(rejection.reason),
         f"group {index}: {rejection.detail}"[:200],
         run.session.group.digest,
+        index,
     )
     settled = _with(state, index, replace(run, failed=True))
     return _merge_if_settled(terms, settled, *first, log)

@@ -57,7 +57,8 @@ def round_table(reports: list[RoundReport]) -> Table:
                 accuracy if index == 0 else "",
             )
         for rejection in report.rejected:
-            who = rejection["device"][:8] or "unknown"
+            group = f"group {rejection['group']}" if "group" in rejection else "unknown"
+            who = rejection["device"][:8] or group
             table.add_row("", who, f"[red]{rejection['code']}[/red]", "", "", "")
         if not report.accepted:
             table.add_row(str(report.round), "", "", "", "", accuracy)
