@@ -32,7 +32,7 @@ from tests.real.components import Server
 pytestmark = pytest.mark.enable_socket
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 30) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end
