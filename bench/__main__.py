@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import aggregation, gas, growth, proof, record, robustness
+from bench import aggregation, gas, growth, proof, prover, record, robustness
 from bench import round as round_
 
 
@@ -11,7 +11,7 @@ def main() -> int:
     """Exit status of the chosen benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (proof, growth, aggregation, robustness, gas, round_, record):
+    for command in (proof, growth, aggregation, robustness, gas, round_, record, prover):
         name = command.__name__.rpartition(".")[2]
         own = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         command.add_arguments(own)
