@@ -150,10 +150,8 @@ class Remembering(Journal):
         self, puts: Mapping[str, bytes | None], outgoing: Sequence[Outgoing] = ()
     ) -> None:
         """See `Journal.transition`."""
-        found = puts.items()
-        self.secrets += [
-            (key, value) for key, value in found if value and key.startswith("secret/")
-        ]
+        new = ((key, value) for key, value in puts.items() if value is not None)
+        self.secrets += [item for item in new if item[0].startswith("secret/")]
         super().transition(puts, outgoing)
 
 
@@ -162,7 +160,9 @@ class Process:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.journal = Remembering.open(folder / FILE)
+        journal = Remembering.open(folder / FILE)
+        assert isinstance(journal, Remembering)
+        self.journal = journal
         self.tasks: list[asyncio.Task[None]] = []
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
