@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-NEEDED_IN_CI = ("ai_edge_litert", "ezkl", "onnx", "sklearn", "zkpot_prover")
+NEEDED_IN_CI = ("ai_edge_litert", "distributed", "ezkl", "onnx", "sklearn", "zkpot_prover")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
