@@ -304,7 +304,7 @@ class FaultReport:
     """Retained, and kept as an object: a validator found a fault in what closed a round.
 
     `record` is what stands on chain, `check` the check that failed, `device` whose entry it
-    was. `evidence` names the objects that show it beyond those that the record names.
+    was. `evidence` names the objects that show it: the signed record, or what was left out.
     """
 
     task: TaskId
