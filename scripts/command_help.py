@@ -16,6 +16,7 @@ PROGRAMS = {
         "audit",
         "round show",
         "demo",
+        "up",
     ),
     "zkpot-agent": ("", "run", "check", "keygen", "selftest", "status"),
 }
