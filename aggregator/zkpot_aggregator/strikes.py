@@ -6,7 +6,7 @@ devices into other groups in every round: honest devices come free again, one th
 never does. At the end of a round those are left out of the task who have the most strikes,
 
 - `LIMIT` or more above the fewest, if one device alone has the most;
-- twice that, if several have: honest devices may have shared a liar's groups by chance.
+- `SHARED` or more, if several have: honest ones may have been in a liar's groups by chance.
 
 Nobody is left out if fewer than the task's minimum would remain. Strikes are the aggregator's
 own memory, in its journal: nothing that others check depends on them.
@@ -22,6 +22,7 @@ from zkpot.task import MAX_DEVICES
 from zkpot.wire.codec import Max
 
 LIMIT = 3
+SHARED = 9
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Strikes:
         numbers |= {each.device: each.number for each in self.counts if each.device in numbers}
         most, fewest = max(numbers.values(), default=0), min(numbers.values(), default=0)
         worst = [device for device, number in numbers.items() if number == most]
-        limit = LIMIT if len(worst) == 1 else 2 * LIMIT
+        limit = LIMIT if len(worst) == 1 else SHARED
         if most - fewest < limit or len(numbers) - len(worst) < minimum:
             return self
         return replace(self, out=tuple(sorted((*self.out, *worst))))
