@@ -23,6 +23,9 @@ from zkpot_agent.check_memory import memory_available_mb, memory_limit_mb
 from zkpot_agent.config import AgentConfig, with_credentials
 from zkpot_agent.data.source import open_source
 from zkpot_agent.inference_convert import litert_installed, try_litert
+from zkpot_agent.privacy.accountant import require_accountant
+from zkpot_agent.privacy.budget import Spent
+from zkpot_agent.privacy.job import charge_round
 from zkpot_agent.profile import Profile, bounded, profile_of
 from zkpot_agent.selftest import known_task, plan_for, run_selftest
 from zkpot_agent.status import running_pid
@@ -34,6 +37,9 @@ EARLIEST_CLOCK = 1_735_689_600
 """2025-01-01: a clock before it has never been set, and TLS certificates will not be valid."""
 
 LITERT_SECONDS = 60.0
+ACCOUNTANT_SECONDS = 300.0
+"""Loading it takes seconds on a desktop machine."""
+
 SYNCHRONIZED = Path("run/systemd/timesync/synchronized")
 
 
@@ -144,6 +150,18 @@ def check_data(device: Device) -> str:
     return f"{samples.size} samples of {samples.inputs.shape[1]} features"
 
 
+def check_privacy(device: Device) -> str:
+    """What the owner agrees to; where noise is added, the budget must allow a round."""
+    privacy = device.config.privacy
+    modes, noise = ", ".join(privacy.aggregation), privacy.differential
+    if noise is None:
+        return f"aggregation {modes}"
+    require_accountant()
+    limits = device.config.limits.of(ACCOUNTANT_SECONDS)
+    first = asyncio.run(child.run(charge_round, Spent(), noise, limits=limits))
+    return f"aggregation {modes}; a round costs epsilon {first.epsilon:.3g} of {noise.epsilon:g}"
+
+
 def check_prover(device: Device) -> str:
     """A proof is made and verified within the limits: the task's, or a small one before it."""
     found = installed()
@@ -224,6 +242,7 @@ CHECKS: tuple[Check[Device], ...] = (
         "copy the profile, name this board's sensors in thermal.zones, name the copy in the config",
     ),
     ("data", check_data, "see [data] in the config: source and parameters"),
+    ("privacy", check_privacy, "pip install 'zkpot[dp]', or see [privacy] in the config"),
     (
         "prover",
         check_prover,

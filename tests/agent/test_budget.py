@@ -21,7 +21,7 @@ from tests.protocol.rounds import OPERATOR, SPEC, make_samples, make_task
 
 from zkpot.cid import split_object
 from zkpot.config import parse_config
-from zkpot.errors import ExitCode, Fatal
+from zkpot.errors import ExitCode, Fatal, Rejected
 from zkpot.ids import Round
 from zkpot.initial import initial_model
 from zkpot.journal import Journal
@@ -30,6 +30,7 @@ from zkpot.model import check_bounds
 from zkpot.proof import child
 from zkpot.proof.system import ModelOpening
 from zkpot.wire.messages import Announcement, Phase
+from zkpot_agent.check import Device, check_privacy
 from zkpot_agent.config import AgentConfig, DataConfig, PrivacyConfig
 from zkpot_agent.driver import INCIDENT, Driver
 from zkpot_agent.notes import EPSILON
@@ -206,6 +207,18 @@ def test_without_the_accountant_the_service_does_not_start(
     with pytest.raises(Fatal, match=r"pip install zkpot\[dp\]") as caught:
         AgentService(settled(tmp_path, NOISE))
     assert caught.value.exit_code is ExitCode.DEPENDENCY
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_check_says_what_a_round_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_privacy(Device(settled(tmp_path, None))) == "aggregation secure"
+    found = check_privacy(Device(settled(tmp_path, NOISE)))
+    assert found == "aggregation secure; a round costs epsilon 1.01 of 3"
+    with pytest.raises(Rejected, match=r"the budget is 0\.5"):
+        check_privacy(Device(settled(tmp_path, replace(NOISE, epsilon=0.5))))
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(Fatal, match="needs the extra dp"):
+        check_privacy(Device(settled(tmp_path, NOISE)))
 
 
 def test_the_settings_are_read_from_the_config(tmp_path: Path) -> None:

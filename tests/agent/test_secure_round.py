@@ -32,14 +32,14 @@ pytestmark = [
     pytest.mark.chain,
     pytest.mark.prover,
     pytest.mark.enable_socket,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
 ]
 
 DEVICES = 5
 MINIMUM = 3
 STEPS: tuple[type, ...] = (Advertisement, Dealing, MaskedInput, Confirmation, Release)
-SILENCE_S = 300.0
-LEISURE_S = 240
+SILENCE_S = 900.0
+LEISURE_S = 1200
 """A deadline that nobody meets in a test that goes right."""
 
 
