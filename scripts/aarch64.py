@@ -5,16 +5,19 @@ Steps, each cached under ~/.cache/zkpot/aarch64:
 1. qemu's user emulation and the cross linker, installed with apt where that is possible;
 2. the wheel, by cargo and maturin;
 3. a folder of unpacked arm64 Debian packages that holds a Python;
-4. the agent's pinned dependencies as aarch64 wheels;
+4. the agent's pinned dependencies as aarch64 wheels, and what its tests need;
 5. under emulation: the vectors of prover/vectors, then `zkpot-agent selftest`.
 
-With --build-only it stops after the wheel, whose path it prints. Exit status 77: the emulator
-is not there and cannot be installed.
+With --build-only it stops after the wheel, whose path it prints. With --python PATH it runs
+nothing either, and makes PATH a program that is the emulated Python with all of that. Exit
+status 77: the emulator is not there and cannot be installed.
 """
 
 # ruff: noqa: T201  # a script prints
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -22,8 +25,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -40,6 +44,11 @@ TOOL_TO_PACKAGE = {QEMU: "qemu-user-static", LINKER: "gcc-aarch64-linux-gnu"}
 DEBIAN_PACKAGES = ("python3", "libstdc++6")
 """With all they depend on: Python, and what numpy's wheel expects of the system."""
 
+EXTRAS = ("agent", "digits", "dp", "litert")
+
+LEFT_OUT = frozenset({"pycddl", "pytest-cov", "coverage"})
+"""Distributions that the agent's tests do without; the first has no wheel for aarch64."""
+
 EXIT_NO_EMULATOR = 77
 
 
@@ -47,19 +56,45 @@ def main() -> int:
     """0: the self-test passed; 1: it failed; 77: no emulator."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build-only", action="store_true", help="build the wheel, run nothing")
-    build_only = parser.parse_args().build_only
-    if not have_tools([LINKER] if build_only else [QEMU, LINKER]):
+    parser.add_argument(
+        "--python", type=Path, metavar="PATH", help="make this program, run nothing"
+    )
+    options = parser.parse_args()
+    if not have_tools([LINKER] if options.build_only else [QEMU, LINKER]):
         return EXIT_NO_EMULATOR
-    wheel = build_wheel()
-    print(wheel, flush=True)
-    if build_only:
+    if options.build_only:
+        with alone():
+            print(build_wheel())
         return 0
-    root = make_root()
-    python = next(p for p in (root / "usr/bin").glob("python3.*") if p.name.count(".") == 1)
-    site = make_site(python.name.removeprefix("python"), wheel)
+    if options.python is not None:
+        make_python(options.python.absolute())
+        return 0
     with tempfile.TemporaryDirectory(prefix="zkpot-aarch64-") as folder:
-        wrapper = make_wrapper(Path(folder) / "python", root, python, site)
-        return try_out(wrapper)
+        python = Path(folder) / "python"
+        print(make_python(python), flush=True)
+        return try_out(python)
+
+
+def make_python(path: Path) -> Path:
+    """Makes `path` the emulated Python, with files beside it; returns the prover's wheel."""
+    with alone():
+        wheel = build_wheel()
+        root = make_root()
+        python = next(p for p in (root / "usr/bin").glob("python3.*") if p.name.count(".") == 1)
+        site = make_site(python.name.removeprefix("python"))
+        own = path.with_name("own")
+        unpack_own(own, wheel)
+    make_wrapper(path, root, python, (own, site))
+    return wheel
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One process at a time fills the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def have_tools(tools: Iterable[str]) -> bool:
@@ -132,9 +167,30 @@ def make_root() -> Path:
     return root
 
 
-def make_site(version: str, wheel: Path) -> Path:
-    """The agent's dependencies, as pinned, and the prover's wheel, for aarch64."""
-    pins = pinned(needed("zkpot", frozenset({"agent"})))
+def unpack_own(own: Path, prover: Path) -> None:
+    """Fills a folder with the two distributions of this repository, from their wheels."""
+    with tempfile.TemporaryDirectory(prefix="zkpot-wheel-") as folder:
+        pip = [sys.executable, "-m", "pip", "wheel", "-q", "--disable-pip-version-check"]
+        subprocess.run(
+            [*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", folder, str(ROOT)],
+            check=True,
+            stdout=sys.stderr,
+        )
+        for wheel in (prover, *Path(folder).glob("*.whl")):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(own)
+
+
+def make_site(version: str) -> Path:
+    """A folder with the dependencies of the agent and of its tests, as pinned, for aarch64."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    wanted = [
+        *project["project"]["dependencies"],
+        *(line for extra in EXTRAS for line in extras[extra]),
+        *project["dependency-groups"]["test"],
+    ]
+    pins = pinned(needed(wanted))
     site = CACHE / f"site-{version}"
     stamp = CACHE / f"site-{version}.txt"
     if not stamp.exists() or stamp.read_text() != pins:
@@ -154,29 +210,25 @@ def make_site(version: str, wheel: Path) -> Path:
             check=True,
         )
         stamp.write_text(pins)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
     return site
 
 
-def needed(distribution: str, extras: frozenset[str]) -> set[str]:
-    """Names of all distributions that `distribution` with `extras` needs, itself not among them."""
+def needed(wanted: Iterable[str]) -> set[str]:
+    """Names of all distributions that these requirements need, but for `LEFT_OUT`."""
     found: set[str] = set()
-    waiting: list[tuple[str, frozenset[str]]] = [(distribution, extras)]
+    waiting = [(Requirement(line), frozenset({""})) for line in wanted]
     while waiting:
-        name, chosen = waiting.pop()
-        for line in metadata.requires(name) or []:
-            requirement = Requirement(line)
-            marker = requirement.marker
-            if marker is not None and not any(
-                marker.evaluate({"extra": extra, "platform_machine": "aarch64"})
-                for extra in (*chosen, "")
-            ):
-                continue
-            key = re.sub(r"[-_.]+", "-", requirement.name).lower()
-            if key not in found and key != distribution:
-                found.add(key)
-                waiting.append((key, frozenset(requirement.extras)))
+        requirement, extras = waiting.pop()
+        marker = requirement.marker
+        if marker is not None and not any(
+            marker.evaluate({"extra": extra, "platform_machine": "aarch64"}) for extra in extras
+        ):
+            continue
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        if name not in found | LEFT_OUT:
+            found.add(name)
+            chosen = frozenset({"", *requirement.extras})
+            waiting += [(Requirement(line), chosen) for line in metadata.requires(name) or []]
     return found
 
 
@@ -186,12 +238,12 @@ def pinned(names: set[str]) -> str:
     return "\n".join(block for block in blocks if block.partition("==")[0] in names) + "\n"
 
 
-def make_wrapper(path: Path, root: Path, python: Path, site: Path) -> Path:
+def make_wrapper(path: Path, root: Path, python: Path, folders: Iterable[Path]) -> Path:
     """A program that is Python to whoever starts it, children of that Python included."""
-    folders = [str(site), *(str(ROOT / name) for name in ("protocol", "agent"))]
+    search = ":".join(map(str, folders))
     path.write_text(
         f'#!/bin/sh\nexec {QEMU} -0 "{path}" -L "{root}" -E PYTHONHOME="{root}/usr" '
-        f'-E PYTHONPATH="{":".join(folders)}" -E PYTHONDONTWRITEBYTECODE=1 "{python}" "$@"\n'
+        f'-E PYTHONPATH="{search}" -E PYTHONDONTWRITEBYTECODE=1 "{python}" "$@"\n'
     )
     path.chmod(0o755)
     return path
