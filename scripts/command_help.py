@@ -15,6 +15,7 @@ PROGRAMS = {
         "broker-config",
         "audit",
         "round show",
+        "prover",
         "demo",
         "up",
     ),

@@ -57,6 +57,9 @@ source = "csv"
 path = "/var/lib/zkpot-agent/samples.csv"
 classes = 2
 
+# [prove]
+# provers = ["the public key of each prover that may see this device's model"]
+
 [export]
 folder = "/var/lib/zkpot-models"
 
