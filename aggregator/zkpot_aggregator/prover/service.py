@@ -87,14 +87,20 @@ class ProverService:
                 will=self._status(online=False),
                 births=self._births,
             )
-            self._work = Work(
-                self._config, self._key, pool, self._link, prove=self._prove, report=self._step
-            )
-            await self._serve()
+            await self._serve(pool)
 
-    async def _serve(self) -> None:
+    async def _serve(self, pool: Executor) -> None:
         try:
             async with asyncio.TaskGroup() as group:
+                self._work = Work(
+                    self._config,
+                    self._key,
+                    pool,
+                    self._link,
+                    prove=self._prove,
+                    report=self._step,
+                    spawn=group.create_task,
+                )
                 group.create_task(self._link.run())
                 group.create_task(self._work.exchange.run())
                 group.create_task(self._receive_all())
@@ -107,7 +113,6 @@ class ProverService:
             raise first_of(errors) from None
         finally:
             self._notifier.stopping()
-            self._work.stop()
             with contextlib.suppress(Transient):
                 await self._link.stop()
 

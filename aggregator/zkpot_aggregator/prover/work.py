@@ -28,6 +28,9 @@ FETCH_SECONDS = 120.0
 
 ProveSealed: TypeAlias = Callable[[SealedJob], bytes]
 
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task whose failure ends the service, like `TaskGroup.create_task`."""
+
 
 class Work:
     """One task at a time for each job; `report` takes what came of it."""
@@ -41,6 +44,7 @@ class Work:
         *,
         prove: ProveSealed,
         report: Callable[[at.Happening], None],
+        spawn: Spawn,
     ) -> None:
         self._config = config
         self._key = key
@@ -55,6 +59,7 @@ class Work:
         )
         self._prove_sealed = prove
         self._report = report
+        self._spawn = spawn
         self._job_to_sealed: dict[Cid, bytes] = {}
         self._job_to_task: dict[Cid, asyncio.Task[None]] = {}
         self._device_to_proof: dict[DeviceId, tuple[Cid, frozenset[Cid]]] = {}
@@ -69,11 +74,6 @@ class Work:
             case at.Drop(device, job):
                 self._drop(device, job)
 
-    def stop(self) -> None:
-        """Ends everything."""
-        for task in self._job_to_task.values():
-            task.cancel()
-
     def _begin(self, job: Cid, work: Coroutine[Any, Any, at.Happening]) -> None:
         async def carry_on() -> None:
             happening = await work
@@ -81,7 +81,8 @@ class Work:
                 del self._job_to_task[job]
             self._report(happening)
 
-        task = asyncio.create_task(carry_on())
+        task = self._spawn(carry_on())
+        # A task that is cancelled before it began would leave its work hanging.
         task.add_done_callback(lambda _: work.close())
         self._job_to_task[job] = task
 
@@ -124,10 +125,9 @@ class Work:
             self._config.proof_systems,
             self._config.cache_dir or self._config.state_dir / "cache",
         )
-        future = self._pool.submit(self._prove_sealed, task)
         try:
             async with asyncio.timeout(within_s):
-                proof = await _outcome(future)
+                proof = await _outcome(self._pool.submit(self._prove_sealed, task))
         except TimeoutError:
             return at.Broken(device, job, Reason.JOB_EXPIRED, f"not proven in {within_s:.0f} s")
         except Rejected as rejection:
