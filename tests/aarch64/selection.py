@@ -7,7 +7,11 @@ TESTED = ("agent", "data", "device", "export", "journal", "train", "wire")
 AGGREGATOR = "zkpot_aggregator"
 """Test files that import it are left out: it is not on a device, nor is what it needs."""
 
+HURRIED = "gives its children ten seconds, in which an emulated Python may not even start"
+
 IMPOSSIBLE = {
+    "tests/agent/test_budget.py::test_in_real_child_processes": HURRIED,
+    "tests/agent/test_secure.py::test_over_real_child_processes": HURRIED,
     "tests/device/test_deb.py": "builds the package with the host's tools",
     "tests/export/test_exact.py::test_default_delegates_are_exact_too": (
         "LiteRT's default delegate, which the agent leaves off, ends with a segmentation fault"
@@ -17,7 +21,6 @@ IMPOSSIBLE = {
 
 LONG = (
     "tests/agent/test_machine_stateful.py",
-    "tests/agent/test_secure.py::test_over_real_child_processes",
     "tests/agent/test_secure.py::test_a_power_cut_in_any_step_changes_nothing",
     *(f"tests/export/test_exact.py::test_50_random_models[{seed}]" for seed in range(1, 10)),
     "tests/train/test_mlp.py::test_federated_rounds_on_skewed_digits",
