@@ -20,7 +20,7 @@ from zkpot.proof import child
 from zkpot.proof.registry import SUMCHECK, SYSTEM_TO_PACKAGE, installed
 from zkpot.wire import topics
 from zkpot_agent.check_memory import memory_available_mb, memory_limit_mb
-from zkpot_agent.config import AgentConfig, with_credentials
+from zkpot_agent.config import AgentConfig, ProveMode, with_credentials
 from zkpot_agent.data.source import open_source
 from zkpot_agent.inference_convert import litert_installed, try_litert
 from zkpot_agent.privacy.accountant import require_accountant
@@ -163,6 +163,17 @@ def check_privacy(device: Device) -> str:
 
 
 def check_prover(device: Device) -> str:
+    """A proof can be made here, or the owner allows provers for when it cannot."""
+    prove = device.config.prove
+    try:
+        return _prove_here(device)
+    except OSError as error:
+        if not prove.provers or prove.mode in (None, ProveMode.LOCAL):
+            raise
+        return f"not on this device ({error}); {len(prove.provers)} provers are allowed"
+
+
+def _prove_here(device: Device) -> str:
     """A proof is made and verified within the limits: the task's, or a small one before it."""
     found = installed()
     if not found:

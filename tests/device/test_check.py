@@ -17,7 +17,13 @@ from zkpot.link import BrokerSettings, Tls
 from zkpot_agent import check
 from zkpot_agent.check import CHECKS, Device, check_device
 from zkpot_agent.check_memory import memory_available_mb, memory_limit_mb
-from zkpot_agent.config import AgentConfig, LimitsConfig, with_credentials
+from zkpot_agent.config import (
+    AgentConfig,
+    LimitsConfig,
+    ProveConfig,
+    ProveMode,
+    with_credentials,
+)
 from zkpot_agent.notes import COUNT
 from zkpot_agent.profile import load_profile
 from zkpot_agent.status import read_status, running_pid, uptime_s
@@ -114,6 +120,13 @@ def test_a_prover_without_the_memory_fails(config: AgentConfig) -> None:
     pytest.importorskip("zkpot_prover")
     with pytest.raises(OSError, match="limit"):
         check.check_prover(Device(replace(config, limits=LimitsConfig(memory_mb=1))))
+
+
+@pytest.mark.parametrize("mode", [ProveMode.OFFLOAD, ProveMode.AUTO])
+def test_a_device_that_may_offload_need_not_prove(config: AgentConfig, mode: ProveMode) -> None:
+    prove = ProveConfig(mode, ("00" * 32,))
+    config = replace(config, limits=LimitsConfig(memory_mb=1), prove=prove)
+    assert check.check_prover(Device(config)).endswith("1 provers are allowed")
 
 
 def test_the_broker_is_left_alone_while_the_service_runs(config: AgentConfig) -> None:
