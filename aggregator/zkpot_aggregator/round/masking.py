@@ -21,6 +21,9 @@ from zkpot_aggregator.round import states as at
 from zkpot_aggregator.round.answers import find, refuse, too_late, without
 from zkpot_aggregator.round.entry import Step, enter, fail, group_effects
 
+_SPOILT = frozenset({Reason.SUM_MISMATCH, Reason.SHARE_INVALID, Reason.DEALING_FALSE})
+"""What a member must have lied for. Other reasons are the aggregator's own trouble."""
+
 
 def begin(
     terms: RoundTerms,
@@ -113,9 +116,9 @@ def group_refused(terms: RoundTerms, state: at.Masking, event: on.GroupRefused) 
     if run.settled:
         return Step(state)
     suspects = run.session.dealers if event.liar is None else (event.liar,)
-    strikes = do.CountStrikes(suspects, ())
+    strikes = (do.CountStrikes(suspects, ()),) if event.reason in _SPOILT else ()
     rejection = Rejected(event.reason, event.detail)
-    return _failed(terms, state, event.index, rejection, strikes, device=event.liar)
+    return _failed(terms, state, event.index, rejection, *strikes, device=event.liar)
 
 
 def late(_terms: RoundTerms, state: at.State, _event: on.SecureReceived) -> Step:
