@@ -79,7 +79,10 @@ class Errand:
         return self._outcome.proof
 
     async def _next(self) -> at.Happening:
-        pause = max(0.0, self._placement.wakes_at - time.monotonic())
+        pause = self._placement.wakes_at - time.monotonic()
+        if pause <= 0:
+            # Before anything that waits: a prover that talks all the time must not delay it.
+            return at.Tick()
         try:
             async with asyncio.timeout(pause):
                 return await self._happenings.get()
