@@ -5,17 +5,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eth_account import Account as EthAccount
 from tests.real.anvil import CHAIN_ID, Anvil, anvil, write_key
 from tests.real.components import Server, listens, program
 from tests.real.ipfs import Ipfs
 from tests.real.mosquitto import make_certificates, plan_for
 
 from zkpot.ids import DeviceId, device_text
-from zkpot.keys import create_key_file, load_key_file
+from zkpot.keys import KeyPair, create_key_file, load_key_file
 from zkpot_aggregator.demo.processes import start
 from zkpot_aggregator.mosquitto import CONFIGURATION, write_broker_files
 
@@ -36,6 +37,7 @@ class Rig:
     first_block: int
     devices: int
     rounds: int
+    validators: int = 0
 
     @property
     def aggregator(self) -> Path:
@@ -43,6 +45,9 @@ class Rig:
 
     def device(self, index: int) -> Path:
         return self.folder / f"device-{index}"
+
+    def validator(self, index: int) -> Path:
+        return self.folder / f"validator-{index}"
 
 
 def command(*arguments: object, module: str = "zkpot_aggregator") -> str:
@@ -58,7 +63,7 @@ def command(*arguments: object, module: str = "zkpot_aggregator") -> str:
 
 
 @contextlib.contextmanager
-def task_rig(folder: Path, devices: int, rounds: int) -> Iterator[Rig]:
+def task_rig(folder: Path, devices: int, rounds: int, validators: int = 0) -> Iterator[Rig]:
     """Broker, chain and IPFS run; aggregator and devices are configured, not started."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(anvil(folder / "anvil", block_s=BLOCK_S))
@@ -72,7 +77,11 @@ def task_rig(folder: Path, devices: int, rounds: int) -> Iterator[Rig]:
         ipfs.start()
         operator = create_key_file(folder / "aggregator" / "operator.key")
         keys = [create_key_file(folder / f"device-{n}" / "device.key") for n in range(devices)]
-        plan = plan_for(operator.id, [key.id for key in keys])
+        voters = [create_key_file(folder / f"validator-{n}" / "key") for n in range(validators)]
+        plan = replace(
+            plan_for(operator.id, [key.id for key in keys]),
+            validators=tuple(voter.id for voter in voters),
+        )
         write_broker_files(plan, folder / "broker")
         make_certificates(folder / "broker")
         broker = Server(
@@ -83,13 +92,54 @@ def task_rig(folder: Path, devices: int, rounds: int) -> Iterator[Rig]:
         broker.start(lambda: listens(plan.port))
         rig = Rig(
             folder, node, ipfs, folder / "broker", plan.port, made["contract"],
-            made["first_block"], devices, rounds,
+            made["first_block"], devices, rounds, validators,
         )  # fmt: skip
         (rig.aggregator / "aggregator.toml").write_text(
             aggregator_toml(rig, broker_toml(rig, operator.id, "broker.settings"))
             + "".join(f'\n[[devices]]\npublic_key = "{key.public_key.hex()}"\n' for key in keys)
+            + "".join(validator_entry(rig, n, voter) for n, voter in enumerate(voters))
         )
         yield rig
+
+
+def validator_entry(rig: Rig, index: int, voter: KeyPair) -> str:
+    """Gives the validator an account with money; returns its entry in the task."""
+    account = bytes([ord("v"), index]) * 16
+    rig.node.fund(account)
+    write_key(rig.validator(index) / "ledger.key", account)
+    address = EthAccount.from_key(account).address
+    public_key = voter.public_key.hex()
+    return f'\n[[task.validators]]\naddress = "{address}"\npublic_key = "{public_key}"\n'
+
+
+def validator_toml(rig: Rig, ready: dict[str, Any], voter: DeviceId) -> str:
+    return f"""
+task = "{ready["task"]}"
+operator_key = "{ready["operator_key"]}"
+key_file = "key"
+state_dir = "state"
+margin_s = 5
+{broker_toml(rig, voter, "broker")}
+[ledger]
+{ledger_toml(rig)}
+[content]
+kind = "kubo"
+[content.settings]
+url = "{rig.ipfs.url}"
+lookup_s = 1
+"""
+
+
+def ledger_toml(rig: Rig) -> str:
+    return f"""
+url = "{rig.node.url}"
+chain_id = {CHAIN_ID}
+contract = "{rig.contract}"
+first_block = {rig.first_block}
+key_file = "ledger.key"
+confirmations = 1
+poll_s = 0.1
+"""
 
 
 def broker_toml(rig: Rig, device: DeviceId, table: str) -> str:
@@ -121,13 +171,7 @@ prove_s = 60
 [ledger]
 kind = "jsonrpc"
 [ledger.settings]
-url = "{rig.node.url}"
-chain_id = {CHAIN_ID}
-contract = "{rig.contract}"
-first_block = {rig.first_block}
-key_file = "ledger.key"
-confirmations = 1
-poll_s = 0.1
+{ledger_toml(rig)}
 [content]
 kind = "kubo"
 [content.settings]
@@ -173,6 +217,14 @@ def run_task(rig: Rig) -> str:
             if event["event"] != "ready":
                 continue
             task = event["task"]
+            for index in range(rig.validators):
+                folder = rig.validator(index)
+                name = load_key_file(folder / "key").id
+                (folder / "validator.toml").write_text(validator_toml(rig, event, name))
+                words = ["validate", "--config", str(folder / "validator.toml")]
+                stack.enter_context(
+                    start(f"validator {index}", "zkpot_aggregator", words, folder / "log")
+                )
             for index in range(rig.devices):
                 folder = rig.device(index)
                 device = load_key_file(folder / "device.key").id

@@ -34,5 +34,17 @@ def test_it_runs_and_audits_from_the_chain_and_ipfs(
         first = ["--first-block", rig.first_block]
         report = json.loads(command("audit", *where, *first, "--content", rig.ipfs.url, "--json"))
     assert report["ok"], report
+    assert report["complete"]
     assert [each["phase"] for each in report["rounds"]] == ["closed"] * ROUNDS
     assert "beacon: operator-controlled" not in report["assumptions"]
+
+
+def test_validators_make_its_rounds_final(tmp_path: Path) -> None:
+    with task_rig(tmp_path, DEVICES, ROUNDS, validators=2) as rig:
+        task = run_task(rig)
+        where = ["--ledger", rig.node.url, "--contract", rig.contract, "--task", task]
+        first = ["--first-block", rig.first_block]
+        report = json.loads(command("audit", *where, *first, "--content", rig.ipfs.url, "--json"))
+    assert report["ok"], report
+    assert [each["standing"] for each in report["rounds"]] == ["final"] * ROUNDS
+    assert "validators: none" not in report["assumptions"]
