@@ -16,8 +16,8 @@ import pytest
 
 pytest.importorskip("zkpot_prover")
 
-WAIT_S = 300
-"""A small demonstration takes about 8 s on two idle cores."""
+WAIT_S = 900
+"""For what hangs: a small demonstration takes about 10 s on two idle cores."""
 
 PATIENCE_S = 200
 """The deadline of each step where everybody answers: nobody is too late on a busy machine."""

@@ -17,7 +17,7 @@ from zkpot.record import Record, SignedRecord, decode_object
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.ui.directory import open_directory
 
-pytestmark = [pytest.mark.demo, pytest.mark.prover, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.demo, pytest.mark.prover, pytest.mark.timeout(1000)]
 
 KIND_TO_CODE = {
     "false-count": "proof-invalid",
@@ -203,19 +203,14 @@ def test_attacks_on_the_model_are_left_to_gate_and_rule(demo: Demo) -> None:
 
 def test_a_wrong_vector_spoils_its_group_alone(demo: Demo) -> None:
     """Eight devices make two groups: the round closes with the other one's sum."""
-    options = ("--devices", "8", "--rounds", "2", "--batch", "8")
-    outcome = demo.run(*options, *byzantine("wrong-sum"))
-    clean(outcome)
-    rejected = [entry for round_ in outcome.said["rounds"] for entry in round_["rejected"]]
-    spoilt = [entry for entry in rejected if "group" in entry]
-    assert {entry["code"] for entry in spoilt} == {"sum-mismatch"}
-    assert {entry["group"] for entry in spoilt} <= {0, 1}
-    liar = device_ids(demo, 8)[7]
-    for round_, audited in zip(
-        outcome.said["rounds"], outcome.said["audit"]["rounds"], strict=True
-    ):
-        assert audited["summed"] < audited["accepted"] <= 8
-        assert liar in {entry["device"] for entry in round_["accepted"]}
+    outcome = demo.run("--devices", "8", "--rounds", "1", "--batch", "8", *byzantine("wrong-sum"))
+    clean(outcome, rounds=1)
+    (round_,) = outcome.said["rounds"]
+    (spoilt,) = [entry for entry in round_["rejected"] if "group" in entry]
+    assert (spoilt["device"], spoilt["code"]) == ("", "sum-mismatch")
+    assert device_ids(demo, 8)[7] in {entry["device"] for entry in round_["accepted"]}
+    (audited,) = outcome.said["audit"]["rounds"]
+    assert (audited["accepted"], audited["summed"]) == (8, 4)
 
 
 @pytest.mark.parametrize("aggregation", ["secure", "plain:fedavg"])
