@@ -264,3 +264,12 @@ def test_the_document_lists_exactly_the_digest_domains_of_the_code() -> None:
     used = set(re.findall(r'\bdigest\(\s*"([a-z-]+)"', code)) - {"dataset-split"}
     listed = {name.strip(" `") for row in _table("## Digests") for name in row[0].split(",")}
     assert listed == used
+
+
+def test_the_document_lists_the_digest_domains_of_secure_aggregation() -> None:
+    """All but the one that names messages in a member's own memory."""
+    sources = (DOCS.parent / "protocol/zkpot/secure").glob("*.py")
+    code = "".join(path.read_text() for path in sources)
+    used = set(re.findall(r'\bdigest\(\s*"([a-z-]+)"', code)) - {"secure-message"}
+    rows = _table("## Secure aggregation")
+    assert {name.strip(" `") for row in rows for name in row[0].split(",")} == used
