@@ -101,7 +101,7 @@ class Device(RuleBasedStateMachine):
                 phase = Phase.PROVE
             case at.Submitted():
                 phase = Phase.AGGREGATE
-            case at.Opened():
+            case at.Opened() | at.Seated():
                 phase = Phase.CLOSED
         self._apply(on.Announced(announcement(number, phase, variant)))
 
@@ -109,6 +109,17 @@ class Device(RuleBasedStateMachine):
     @rule(secure=st.booleans())
     def work_done_well(self, *, secure: bool) -> None:
         self._finish(None, secure=secure)
+
+    @rule(steps=st.integers(4, 16), secure=st.booleans())
+    def all_goes_well(self, steps: int, *, secure: bool) -> None:
+        """For a while: single steps alone rarely lead through a whole round."""
+        for _ in range(steps):
+            if self.work is not None:
+                self._finish(None, secure=secure)
+            elif isinstance(self.state, at.Seated) and len(self.state.told) < members.STEPS:
+                self.the_group_goes_on()
+            else:
+                self.the_round_goes_on("")
 
     @rule(phase=st.sampled_from((Phase.COMMIT, Phase.SEAL, Phase.PROVE)), variant=VARIANTS)
     def announcement_again(self, phase: Phase, variant: str) -> None:
@@ -167,6 +178,7 @@ class Device(RuleBasedStateMachine):
     @precondition(lambda self: isinstance(self.state, at.Seated))
     @rule()
     def the_group_goes_on(self) -> None:
+        """What an honest aggregator asks its members next."""
         assert isinstance(self.state, at.Seated)
         place = min(len(self.state.told), members.STEPS - 1)
         self._apply(on.Told(members.told(machine.round_of(self.state), place)))
@@ -205,8 +217,9 @@ class Device(RuleBasedStateMachine):
         if isinstance(event, on.Announced | on.RecordProposed | on.Receipted | on.Told):
             self._apply(event)
 
-    @rule(number=ROUNDS)
-    def proposal(self, number: int) -> None:
+    @rule(offset=st.integers(-1, 1))
+    def proposal(self, offset: int) -> None:
+        number = max(machine.round_of(self.state) + offset, 0)
         self._apply(on.RecordProposed(Round(number), cid(f"record {number}")))
 
     @rule(reason=REASONS)
