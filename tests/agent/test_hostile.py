@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.agent.devices import FakeObjects, tools
 from tests.protocol.fakes import FakeProofSystem, no_progress
@@ -18,7 +19,7 @@ from zkpot.cid import Cid, join_object, raw_cid
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.ids import Digest, Round
 from zkpot.journal import Journal
-from zkpot.model import Shape
+from zkpot.model import Shape, check_bounds
 from zkpot.opening import encode_opening
 from zkpot.proof import child, registry
 from zkpot.verify import (
@@ -217,6 +218,17 @@ def test_replay_sends_the_last_rounds_message_first(stand: Stand) -> None:
     with pytest.raises(Rejected) as caught:
         check_commitment_message(stand.made.terms, old.payload)
     assert caught.value.reason is Reason.STALE_ROUND
+
+
+def test_wrong_sum_masks_another_vector_than_it_committed_to(stand: Stand) -> None:
+    honest = stand.worker(None)._membership.opening(ROUND)
+    assert np.array_equal(honest.theta, stand.device.opening.theta)
+    masked = stand.worker("wrong-sum")._membership.opening(ROUND)
+    assert np.count_nonzero(masked.theta != honest.theta) == 1
+    assert masked.blinding == honest.blinding
+    check_bounds(stand.made.task.model.shape, masked.theta)
+    with pytest.raises(Rejected):
+        stand.made.system.commitments.check_opening(stand.device.commitment.commitment, masked)
 
 
 def test_silent_after_commit_says_nothing_more(stand: Stand) -> None:
