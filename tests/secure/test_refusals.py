@@ -40,7 +40,7 @@ from zkpot.secure.exchange import (
     ToMember,
     decode_masked_vector,
 )
-from zkpot.secure.keys import MaskKeys, survivors_statement
+from zkpot.secure.keys import MaskKeys, keys_statement, public_half, survivors_statement
 from zkpot.secure.member import advertise, answer
 from zkpot.secure.session import Step, check_lengths, close, take
 from zkpot.secure.states import Masked, encode_state
@@ -168,6 +168,25 @@ def test_two_members_that_share_a_key() -> None:
         return items
 
     refuses(world, bend_keys(world, same), Reason.DUPLICATE)
+
+
+def test_who_repeats_a_key_does_not_spoil_the_list_for_all() -> None:
+    """Taken, such an advertisement would end the group: nobody answers a list with a key twice."""
+    world = small_world()
+    liar, victim = world.group.devices[:2]
+    key = world.owns[liar].key
+    begun = take(world.session, victim, world.answers[victim], world.public_keys)
+    known = begun.advertisements[0]
+    own = MaskKeys.generate()
+    channel, mask = public_half(own.channel), public_half(own.mask)
+    for pair in ((mask, mask), (known.channel_key, mask), (channel, known.mask_key)):
+        statement = keys_statement(world.group, liar, *pair)
+        bent = Advertisement(world.group.digest, liar, *pair, key.sign(statement))
+        server_refuses(replace(world, session=begun), liar, bent, Reason.DUPLICATE)
+    session = begun
+    for device in world.group.devices[2:]:
+        session = take(session, device, world.answers[device], world.public_keys)
+    assert close(session).members(Step.KEYS) == world.group.devices[1:]
 
 
 # --- shares -----------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ def take(
             if message.device != sender:
                 raise Rejected(Reason.BAD_SIGNATURE, "another member's keys")
             check_advertisement(group, message, public_keys)
+            _check_fresh(session, message)
             session = replace(session, advertisements=(*session.advertisements, message))
         case Dealing():
             if tuple(item.recipient for item in message.shares) != session.members(Step.KEYS):
@@ -267,6 +268,13 @@ def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:
         raise Rejected(Reason.OUT_OF_PHASE, f"{name}, while waiting for {step.name.lower()}")
     if sender not in session.expected:
         raise Rejected(Reason.NOT_IN_ROSTER, f"{device_text(sender)} did not get this far")
+
+
+def _check_fresh(session: Session, message: Advertisement) -> None:
+    """Members refuse a list that has a key twice: who repeats one must not spoil it for all."""
+    taken = {key for item in session.advertisements for key in (item.channel_key, item.mask_key)}
+    if message.channel_key == message.mask_key or taken & {message.channel_key, message.mask_key}:
+        raise Rejected(Reason.DUPLICATE, "a key that is advertised already")
 
 
 def _delivery(session: Session, recipient: DeviceId) -> Delivery:
