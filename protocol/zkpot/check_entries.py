@@ -37,6 +37,9 @@ class EntryRejected(Rejected):
         super().__init__(reason, detail)
         self.device = device
 
+    def __reduce__(self) -> tuple[type["EntryRejected"], tuple[object, ...]]:
+        return type(self), (self.device, self.reason, self.detail)
+
 
 @dataclass(frozen=True)
 class Seal:

@@ -93,6 +93,10 @@ class CheckFailed(Rejected):
         super().__init__(rejection.reason, f"{check}{whose}: {rejection.detail}")
         self.check = check
         self.device = device
+        self._rejection = rejection
+
+    def __reduce__(self) -> tuple[type["CheckFailed"], tuple[object, ...]]:
+        return type(self), (self.check, self._rejection, self.device)
 
 
 CHECKS = (

@@ -134,7 +134,7 @@ class Rejected(ZkpotError):
         self.reason = reason
         self.detail = detail
 
-    def __reduce__(self) -> tuple[type["Rejected"], tuple[Reason, str]]:
+    def __reduce__(self) -> tuple[type["Rejected"], tuple[object, ...]]:
         return type(self), (self.reason, self.detail)
 
 

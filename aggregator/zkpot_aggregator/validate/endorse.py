@@ -80,6 +80,8 @@ class Endorsing:
             self._withhold(latest, Rejected(Reason.CHAIN_MISMATCH, "another record than on chain"))
 
     async def _running(self, latest: Announcement) -> None:
+        if latest == self._done and not self._hearing.undecided:
+            return
         tools = self._tools
         view = await tools.chain.read(lambda ledger: ledger.round(tools.task_id, latest.round))
         if view.phase not in UNFINISHED:

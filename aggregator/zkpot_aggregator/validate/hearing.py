@@ -30,6 +30,7 @@ from zkpot_aggregator.intake import Intake
 _logger = logging.getLogger(__name__)
 
 _PREFIX = "heard/"
+_LIMIT = MAX_MESSAGE_BYTES + 1024
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Hearing:
         if past:
             self._journal.transition(dict.fromkeys(past))
             self._intake.clear()
-        for _, heard in self._stored(Commitment) + self._stored(Submission):
+        for heard in self._stored(Commitment) + self._stored(Submission):
             self._want(heard.envelope)
 
     def connected(self) -> None:
@@ -110,43 +111,59 @@ class Hearing:
             ):
                 about = (message.task, message.round, message.parent)
                 if about == (terms.task_id, terms.round, terms.parent):
-                    key = _key(terms.round, type(message), opened.signer)
-                    self._keep(key, opened.signer, payload)
+                    self._keep(type(message), Heard(opened.signer, payload, in_time=False))
             case _:
                 pass
+
+    def _keep(self, kind: type[Commitment | Submission | Decline], heard: Heard) -> None:
+        key = _key(self._number, kind, heard.device)
+        if self._journal.get(key) is not None:
+            return
+        _logger.debug("heard %s", key)
+        self._journal.transition({key: encode(heard)})
+        if kind is not Decline:
+            self._came[key] = self._clock()
+            self._want(heard.envelope)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether something was heard of which it is not known yet if it was in time."""
+        return bool(self._came)
 
     def note_in_time(self, phase: Phase) -> None:
         """The chain, or the announcements, just showed that `phase` was not over.
 
         COMMIT is about commitments, PROVE about submissions.
         """
-        assert self._terms is not None
-        now, kind = self._clock(), Commitment if phase is Phase.COMMIT else Submission
-        until = self._until.get((self._terms.round, phase), -math.inf)
-        for key, heard in self._stored(kind):
-            came = self._came.get(key)
-            if heard.in_time or came is None or came > until or now < came + self._margin_s:
+        now, number = self._clock(), self._number
+        kind = Commitment if phase is Phase.COMMIT else Submission
+        until = self._until.get((number, phase), -math.inf)
+        for key, came in list(self._came.items()):
+            if not key.startswith(_kind_prefix(number, kind)) or now < came + self._margin_s:
                 continue
-            if self.proof_of(heard) is not None:
+            heard = self._heard(key)
+            if came > until:
+                self._came.pop(key)
+            elif self.proof_of(heard) is not None:
                 self._journal.transition({key: encode(replace(heard, in_time=True))})
+                self._came.pop(key)
 
     def said(self, kind: type[Commitment | Submission], number: Round) -> list[Said]:
         """What surely was in time, in this round; not of devices that declined to submit."""
         if self._terms is None or self._terms.round != number:
             return []
-        heard = [each for _, each in self._stored(kind) if each.in_time]
+        heard = [each for each in self._stored(kind) if each.in_time]
         if kind is Submission:
             heard = [each for each in heard if not self._declined(each.device)]
         return [Said(each.envelope, self.proof_of(each) or b"") for each in heard]
 
     def said_by(self, kind: type[Commitment | Submission], device: DeviceId) -> Said:
         """What this device said."""
-        heard = next(each for _, each in self._stored(kind) if each.device == device)
+        heard = self._heard(_key(self._number, kind, device))
         return Said(heard.envelope, self.proof_of(heard) or b"")
 
     def _declined(self, device: DeviceId) -> bool:
-        assert self._terms is not None
-        return self._journal.get(_key(self._terms.round, Decline, device)) is not None
+        return self._journal.get(_key(self._number, Decline, device)) is not None
 
     def proof_of(self, heard: Heard) -> bytes | None:
         """The proof that a message names: empty if it names none, None if it was not all heard."""
@@ -159,13 +176,6 @@ class Hearing:
             return None
         # An aggregator refuses an object that is cut in other blocks than its bytes make.
         return data if split_object(data)[0] == cid else None
-
-    def _keep(self, key: str, device: DeviceId, envelope: bytes) -> None:
-        if self._journal.get(key) is None:
-            _logger.debug("heard %s of %s", key, device_text(device))
-            self._came[key] = self._clock()
-            self._journal.transition({key: encode(Heard(device, envelope, in_time=False))})
-            self._want(envelope)
 
     def _want(self, envelope: bytes) -> None:
         cid = self._named(envelope)
@@ -192,18 +202,28 @@ class Hearing:
             return message.wellformed
         return message.proof if isinstance(message, Submission) else None
 
-    def _stored(self, kind: type[Commitment | Submission]) -> list[tuple[str, Heard]]:
+    def _stored(self, kind: type[Commitment | Submission]) -> list[Heard]:
+        stored = self._journal.items(_kind_prefix(self._number, kind))
+        return [decode(Heard, data, limit=_LIMIT) for _, data in stored]
+
+    def _heard(self, key: str) -> Heard:
+        data = self._journal.get(key)
+        assert data is not None
+        return decode(Heard, data, limit=_LIMIT)
+
+    @property
+    def _number(self) -> Round:
         assert self._terms is not None
-        prefix = f"{_prefix(self._terms.round)}{kind.__name__}/"
-        return [
-            (key, decode(Heard, data, limit=MAX_MESSAGE_BYTES + 1024))
-            for key, data in self._journal.items(prefix)
-        ]
+        return self._terms.round
 
 
 def _prefix(number: Round) -> str:
     return f"{_PREFIX}{number:08d}/"
 
 
+def _kind_prefix(number: Round, kind: type) -> str:
+    return f"{_prefix(number)}{kind.__name__}/"
+
+
 def _key(number: Round, kind: type, device: DeviceId) -> str:
-    return f"{_prefix(number)}{kind.__name__}/{device_text(device)}"
+    return f"{_kind_prefix(number, kind)}{device_text(device)}"
