@@ -8,7 +8,7 @@ from tests.agent import members
 from tests.agent.announcements import TASK, announcement, cid
 
 from zkpot.errors import Reason
-from zkpot.ids import Digest, Round
+from zkpot.ids import Beacon, Digest, Round
 from zkpot.wire.codec import decode_tagged, encode_tagged
 from zkpot.wire.messages import (
     Commitment,
@@ -327,7 +327,41 @@ def test_a_refused_message_leaves_its_place_free() -> None:
     assert isinstance(other.effects[0], do.Answer)
 
 
-@pytest.mark.parametrize("state", [OPENING, SEATED])
+BASIS = (
+    {"model": cid("a model made for one device")},
+    {"roster": cid("a roster with other owners")},
+    {"parent": Digest(bytes(32))},
+)
+
+
+@pytest.mark.parametrize("change", BASIS, ids=["model", "roster", "parent"])
+@pytest.mark.parametrize(
+    ("state", "phase"),
+    [(COMMITTED, Phase.PROVE), (SUBMITTED, Phase.AGGREGATE)],
+    ids=["drawn", "judged"],
+)
+def test_a_round_goes_on_only_from_what_we_joined_it_with(
+    state: at.State, phase: Phase, change: dict[str, Any]
+) -> None:
+    """Nobody endorses COMMIT: another model or roster than ours is endorsed, so ours is false."""
+    endorsed = on.Announced(announcement(2, phase, **change))
+    step = machine.step(state, endorsed)
+    assert step.state == state
+    assert [type(effect) for effect in step.effects] == [do.LogIncident]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sealed": cid("other")}, {"beacon": Beacon(bytes(32))}, {"batch": cid("other")}],
+    ids=["sealed", "beacon", "batch"],
+)
+def test_verdicts_about_another_batch_are_refused_and_noted(change: dict[str, Any]) -> None:
+    step = machine.step(SUBMITTED, on.Announced(announcement(2, Phase.AGGREGATE, **change)))
+    assert step.state == SUBMITTED
+    assert [type(effect) for effect in step.effects] == [do.LogIncident]
+
+
+@pytest.mark.parametrize("state", [OPENING, seated(0, 1)], ids=["opening", "seated"])
 def test_second_verdicts_are_refused_and_noted(state: at.State) -> None:
     again = announcement(2, Phase.AGGREGATE)
     assert machine.step(state, on.Announced(again)) == Step(state)

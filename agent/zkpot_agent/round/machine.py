@@ -4,8 +4,9 @@ Announcements carry a round's whole standing, so a device that was away joins wh
 and skips what it missed. An event that the table does not name for a state changes nothing.
 """
 
+from zkpot.cid import Cid
 from zkpot.errors import Reason, reason_text
-from zkpot.ids import Round
+from zkpot.ids import Digest, Round
 from zkpot.wire.messages import (
     Announcement,
     Commitment,
@@ -56,10 +57,8 @@ def round_of(state: at.State) -> Round:
     match state:
         case at.Idle(last):
             return last
-        case at.Opening(submitted) | at.Opened(submitted) | at.Seated(submitted):
-            return submitted.joined.round
         case _:
-            return state.joined.round
+            return _joined(state).round
 
 
 # --- announcements --------------------------------------------------------------------------
@@ -74,7 +73,25 @@ def _announced(state: at.State, event: on.Announced) -> Step:
     if announced.phase in (Phase.CLOSED, Phase.FAILED):
         return _finish(state, announced)
     follow = _FOLLOW.get((type(state), announced.phase))
-    return Step(state) if follow is None else follow(state, announced)
+    if follow is None or isinstance(state, at.Idle):
+        return Step(state)
+    if _basis(announced) != _basis(_joined(state)):
+        what = "another parent, model or roster was announced than the one we joined with"
+        return Step(state, (do.LogIncident(announced.round, what),))
+    return follow(state, announced)
+
+
+def _joined(state: at.InRound) -> Announcement:
+    match state:
+        case at.Opening(submitted) | at.Opened(submitted) | at.Seated(submitted):
+            return submitted.joined
+        case _:
+            return state.joined
+
+
+def _basis(announced: Announcement) -> tuple[Digest, Cid, Cid]:
+    """What a round stands on: what COMMIT says of it must be what validators endorse later."""
+    return announced.parent, announced.model, announced.roster
 
 
 def _join(state: at.State, announced: Announcement) -> Step:
@@ -122,6 +139,10 @@ def _batch_again(state: at.Proving | at.Submitted, announced: Announcement) -> S
 def _verdicts_out(state: at.Submitted, announced: Announcement) -> Step:
     if announced.verdicts is None:
         return Step(state)
+    drawn = (state.sealed, state.beacon, state.batch)
+    if (announced.sealed, announced.beacon, announced.batch) != drawn:
+        refused = do.LogIncident(announced.round, "verdicts came for another batch than we proved")
+        return Step(state, (refused,))
     return Step(at.Opening(state, announced.verdicts), (do.Contribute(state, announced.verdicts),))
 
 

@@ -120,4 +120,6 @@ class Seated:
         return cast("FromMember", decode_tagged(get_args(FromMember), self.answers[place]))
 
 
-State: TypeAlias = Idle | Training | Committed | Proving | Submitted | Opening | Opened | Seated
+InRound: TypeAlias = Training | Committed | Proving | Submitted | Opening | Opened | Seated
+
+State: TypeAlias = Idle | InRound
