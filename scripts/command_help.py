@@ -14,6 +14,7 @@ PROGRAMS = {
         "deploy",
         "broker-config",
         "audit",
+        "validate",
         "round show",
         "prover",
         "demo",
