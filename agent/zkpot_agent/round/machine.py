@@ -13,14 +13,12 @@ from zkpot.wire.messages import (
     Decline,
     Opening,
     Phase,
-    RecordRefusal,
-    RecordSignature,
     Submission,
 )
 from zkpot.wire.topics import Kind
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
-from zkpot_agent.round import seat
+from zkpot_agent.round import lead, seat
 from zkpot_agent.round import states as at
 from zkpot_agent.round.step import Handler, Step
 
@@ -208,29 +206,6 @@ def _gave_up(state: at.State, event: on.GaveUp) -> Step:
     return Step(at.Idle(event.round), (do.Forget(event.round), incident))
 
 
-# --- the record -----------------------------------------------------------------------------
-
-
-def _record_proposed(state: at.Opened | at.Seated, event: on.RecordProposed) -> Step:
-    if event.round != round_of(state):
-        return Step(state)
-    return Step(state, (do.CheckRecord(state, event.record),))
-
-
-def _record_checked(state: at.Opened | at.Seated, event: on.RecordChecked) -> Step:
-    joined = state.submitted.joined
-    if event.round != joined.round:
-        return Step(state)
-    if event.reason is None:
-        signature = RecordSignature(joined.task, joined.round, event.record)
-        return Step(state, (do.Send(Kind.RECORD, signature),))
-    refusal = RecordRefusal(
-        joined.task, joined.round, event.record, event.reason, event.detail[:200]
-    )
-    incident = do.LogIncident(joined.round, f"refused a record: {event.detail}"[:200])
-    return Step(state, (do.Send(Kind.RECORD, refusal), incident))
-
-
 def _receipted(state: at.State, event: on.Receipted) -> Step:
     receipt = event.receipt
     effects: tuple[do.Effect, ...] = (do.KeepReceipt(receipt),)
@@ -300,12 +275,12 @@ _TABLE: dict[tuple[type, type], Handler] = {
     (at.Proving, on.Proved): _proved,
     (at.Proving, on.Declined): _declined,
     (at.Opening, on.OpeningSealed): _opening_sealed,
-    (at.Opened, on.RecordProposed): _record_proposed,
-    (at.Opened, on.RecordChecked): _record_checked,
+    (at.Opened, on.RecordProposed): lead.record_proposed,
+    (at.Opened, on.RecordChecked): lead.record_checked,
     (at.Opening, on.Advertised): seat.advertised,
     (at.Seated, on.Told): seat.told,
     (at.Seated, on.Answered): seat.answered,
     (at.Seated, on.Refused): seat.refused,
-    (at.Seated, on.RecordProposed): _record_proposed,
-    (at.Seated, on.RecordChecked): _record_checked,
+    (at.Seated, on.RecordProposed): lead.record_proposed,
+    (at.Seated, on.RecordChecked): lead.record_checked,
 }
