@@ -130,14 +130,24 @@ class ValidatorService:
         self._endorsing = Endorsing(tools, outcomes, self._hearing)
         if self._early is not None:
             self._endorsing.announced(self._early, kept=True)
-        while True:
+        try:
+            while True:
+                await self._work(settling, self._endorsing)
+                self._notifier.status(f"waiting for round {outcomes.next_round}")
+        finally:
+            _logger.info("stopping before round %d", outcomes.next_round)
+
+    async def _work(self, settling: Settling, endorsing: Endorsing) -> None:
+        """All that can be done now, then a pause until there is news or the time to look again."""
+        self._news.clear()
+        try:
             await settling.step()
-            await self._endorsing.step()
-            self._notifier.status(f"waiting for round {outcomes.next_round}")
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(config.poll_s):
-                    await self._news.wait()
+            await endorsing.step()
+        except (Rejected, Transient) as error:
+            _logger.warning("this has to be done again: %s", error)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.poll_s):
+                await self._news.wait()
 
     async def _find_task(self, chain: Chain, library: Library) -> Task:
         """The task, once the chain and whoever keeps its manifest show it."""
@@ -165,8 +175,8 @@ class ValidatorService:
         async for incoming in link.incoming():
             try:
                 self._receive(incoming)
-            except Rejected as rejection:
-                _logger.debug("refused a message on %s: %s", incoming.topic, rejection)
+            except (Rejected, Transient) as error:
+                _logger.debug("refused a message on %s: %s", incoming.topic, error)
 
     def _receive(self, incoming: Incoming) -> None:
         if not incoming.payload:
