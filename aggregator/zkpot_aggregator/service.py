@@ -254,6 +254,7 @@ class AggregatorService:
                 self._receive(incoming)
             except Rejected as rejection:
                 self._note_rejection(worker.journal, incoming, rejection)
+            await asyncio.sleep(0)  # Its blocks may follow at once: the fetch must have begun.
 
     def _receive(self, incoming: Incoming) -> None:
         topic = topics.parse_device_topic(incoming.topic)

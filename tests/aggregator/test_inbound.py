@@ -1,5 +1,7 @@
 """A device's topic carries only what that device signed."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -8,19 +10,24 @@ import pytest
 from tests.aggregator.rig import CONFIG
 from tests.aggregator.round_kit import DEVICES, STRANGER, commitment, named
 
+from zkpot.cid import split_object
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair, create_key_file
 from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
+from zkpot.link.mqtt import MqttLink
 from zkpot.record import Roster, RosterEntry
 from zkpot.wire import topics
 from zkpot.wire.envelope import sign
-from zkpot.wire.messages import Status, Want
+from zkpot.wire.messages import Block, Status, Want
 from zkpot.wire.topics import Kind
 from zkpot_aggregator.config import AggregatorConfig, DeviceConfig
+from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.driver import REJECTION, Driver
+from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.inbound import check_sender
+from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.service import AggregatorService
 
 ROSTER = Roster.of(RosterEntry(key.public_key, "") for key in DEVICES)
@@ -75,12 +82,28 @@ class Listener:
     """In place of driver and exchange: keeps what reaches it."""
 
     heard: list[object] = field(default_factory=list)
+    act: Callable[[], None] = lambda: None
 
     def apply(self, event: object) -> None:
         self.heard.append(event)
+        self.act()
 
     def receive(self, peer: object, message: object) -> None:
         self.heard.append((peer, message))
+
+
+@dataclass
+class Mute:
+    """A link on which messages have come all at once, and nobody answers."""
+
+    came: list[Incoming]
+
+    async def incoming(self) -> AsyncIterator[Incoming]:
+        for each in self.came:
+            yield each
+
+    async def publish_volatile(self, topic: str, payload: bytes) -> None:
+        """Drops it."""
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["own topic", "topic of another"])
@@ -130,6 +153,36 @@ def test_a_status_of_another_makes_nobody_ready(tmp_path: Path) -> None:
     for wrong in ("elsewhere", "zkpot/1/device/x/status"):
         with pytest.raises(Rejected):
             service._receive(Incoming(wrong, status, False))
+
+
+def test_blocks_that_follow_their_submission_at_once_are_not_lost(tmp_path: Path) -> None:
+    """Validators keep them. Lost here, and never answered for, they would look like an omission."""
+    data = bytes(range(256)) * 600
+    root, blocks = split_object(data)
+    said = [(Kind.SUBMISSION, commitment(ANNA))] + [
+        (Kind.BLOCK, sign(Block(cid, blocks[cid]), ANNA))
+        for cid in (root, *(cid for cid in blocks if cid != root))
+    ]
+    found: list[bytes] = []
+
+    async def main() -> None:
+        service = service_in(tmp_path)
+        mute = cast("MqttLink", Mute([Incoming(topics.up(ANNA.id, k), p, False) for k, p in said]))
+        intake = Intake(tmp_path / "intake", MemoryStore())
+        exchange = BlockExchange(mute, key=DEVICES[2], store=intake, address=topics.down)
+        service._exchange = exchange
+
+        async def fetch() -> None:
+            found.append(await exchange.fetch(root, ANNA.id, deadline_s=10))
+
+        begun: list[asyncio.Task[None]] = []
+        driver = Listener(act=lambda: begun.append(asyncio.create_task(fetch())))
+        service._driver = cast("Driver", driver)
+        await service._receive_all(mute, cast("GroupWorker", None))
+        await asyncio.gather(*begun)
+
+    asyncio.run(main())
+    assert found == [data]
 
 
 def test_one_device_cannot_be_enrolled_twice(tmp_path: Path) -> None:

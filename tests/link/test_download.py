@@ -156,6 +156,23 @@ def test_a_block_from_outside_is_not_kept_even_if_it_is_right() -> None:
     assert peer.download.step(Answer(leaf, BLOCKS[leaf]), 0) == []
 
 
+def test_a_block_that_comes_before_it_is_asked_for_is_kept() -> None:
+    """Validators hear it: if it were lost here, its device could make them see an omission."""
+    peer = _begin(window=1)
+    peer.carry_out(peer.download.step(Answer(ROOT, BLOCKS[ROOT]), 0))
+    for cid in reversed([cid for cid in BLOCKS if cid != ROOT]):
+        peer.carry_out(peer.download.step(Answer(cid, BLOCKS[cid]), 0))
+    assert peer.done
+    assert peer.asked == 2
+
+
+def test_a_block_that_was_absent_is_kept_when_it_comes_unasked() -> None:
+    peer = _begin()
+    peer.download.step(Answer(ROOT, None), 0)
+    assert Keep(ROOT, BLOCKS[ROOT]) in peer.download.step(Answer(ROOT, BLOCKS[ROOT]), 1)
+    assert not peer.download.absent
+
+
 def test_an_object_larger_than_allowed_is_rejected_at_its_manifest() -> None:
     download = Download(ROOT, nothing, max_bytes=len(DATA) - 1)
     download.start(0)

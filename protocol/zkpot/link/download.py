@@ -2,8 +2,10 @@
 
 Feed it what happened (`Answer`, `Tick`, `Reconnected`) with the time; it returns what to do:
 `Ask` for blocks, `Keep` a block, `Done`. It holds names and times, never contents, so its
-memory is bounded by the number of leaves. Only blocks that were asked for and whose hash is
-right are kept. The order is the manifest, then the missing leaves in a sliding window.
+memory is bounded by the number of leaves. Only blocks that the object still lacks and whose hash
+is right are kept, asked for or not: a validator that listens in keeps those too, and must not
+know more than the one who asks. The order is the manifest, then the missing leaves in a sliding
+window.
 """
 
 from collections.abc import Callable
@@ -133,7 +135,8 @@ class Download:
                 return self._again(now)
 
     def _answer(self, cid: Cid, data: bytes | None, now: float) -> list[Action]:
-        if cid not in self._asked:
+        waiting = next((each for each in (self._missing, self._lacking) if cid in each), None)
+        if cid not in self._asked and (waiting is None or data is None):
             return []
         if data is None:
             # Asked for again at the next tick, since the peer may get it before the deadline;
@@ -147,7 +150,10 @@ class Download:
         except Rejected:
             return []
         self.absent = False
-        del self._asked[cid]
+        if waiting is None:
+            del self._asked[cid]
+        else:
+            waiting.remove(cid)
         self._timeout_s = self._first_timeout_s
         if cid == self._root:
             self._read_manifest(data)
