@@ -47,7 +47,7 @@ def test_the_quick_demonstration_prints_what_is_documented(finished: Finished) -
     said = outcome.said
     assert said["proof_system"] == "sumcheck/1"
     assert said["aggregation"] == "secure"
-    assert "groups of 2 to 5" in outcome.stderr
+    assert "sums of 2 models or more" in outcome.stderr
     assert bytes.fromhex(said["task"])
     assert said["directory"] == str(demo.directory)
     for round_ in said["rounds"]:

@@ -91,4 +91,4 @@ def test_cheats_that_make_no_sense() -> None:
 
 def test_it_says_who_sees_models() -> None:
     assert "the aggregator sees" in who_sees_models(asked(aggregation="plain:median"))
-    assert "groups of 3 to 5" in who_sees_models(asked(aggregation="secure"))
+    assert "sums of 3 models or more" in who_sees_models(asked(aggregation="secure"))

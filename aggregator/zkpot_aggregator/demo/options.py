@@ -117,10 +117,9 @@ def who_sees_models(options: DemoOptions) -> str:
     """In one line: what the aggregation hides, and from whom."""
     if not options.combination.is_secure:
         return "the aggregator sees every accepted model, everybody else the global one"
-    least, most = options.group_minimum, GROUP_SIZE
     return (
-        f"everybody sees the sums of groups of {least} to {most}, nobody a single model, unless "
-        f"all other members of its group, or more than a third of it and the aggregator, collude"
+        f"everybody sees sums of {options.group_minimum} models or more, nobody a single one, "
+        "unless all others in a sum, or the aggregator and more than a third of a group, collude"
     )
 
 
