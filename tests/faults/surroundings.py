@@ -1,9 +1,13 @@
 """Disks that can be full, and clocks that can jump, for the processes of one component."""
 
+import atexit
 import contextlib
+import functools
 import json
-import os
+import shutil
+import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +16,8 @@ from tests.real.components import missing
 
 DISK_BYTES = 256 << 20
 DAY_S = 86_400
+_OFFSET = struct.Struct("=q")
 _WHOLE_S = 2.0
-LIBRARIES = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-)
 
 
 class Disk:
@@ -53,31 +54,36 @@ class Disk:
 
 
 class Clock:
-    """The wall clock of processes started with `environment`; it reads `file` every second."""
+    """The wall clock of processes started with `environment`: later by what `file` says."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.set(0)
+        file.write_bytes(bytes(_OFFSET.size))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What libfaketime wants to know; monotonic clocks stay true, as in the kernel."""
-        library = next((path for path in LIBRARIES if Path(path).exists()), None)
-        if library is None:
-            missing("libfaketime")
-            raise AssertionError
-        return {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        """See clock.c."""
+        return {"LD_PRELOAD": str(_library()), "ZKPOT_TEST_CLOCK": str(self._file)}
 
     def set(self, offset_s: int) -> None:
-        """Shows a time `offset_s` later than the true one."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{offset_s:+d}\n")
-        os.replace(fresh, self._file)  # noqa: PTH105  (atomic: it may be read at any time)
+        """Shows a time `offset_s` later than the true one, from now on."""
+        with self._file.open("r+b") as file:
+            file.write(_OFFSET.pack(offset_s))
+
+
+@functools.cache
+def _library() -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        missing("a C compiler")
+    made = Path(tempfile.mkdtemp(prefix="zkpot-clock-")) / "clock.so"
+    atexit.register(shutil.rmtree, made.parent, ignore_errors=True)
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(
+        [str(compiler), "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", made, source],
+        check=True,
+    )
+    return made
 
 
 class StateFile:
