@@ -6,7 +6,7 @@ from typing import Any
 
 
 def toml_text(tables: Mapping[str, Any], prefix: str = "") -> str:
-    """Values, tables in tables, and lists of tables, which come last."""
+    """Values, tables in tables, and lists of tables, which come last; None is left out."""
     text = _values(tables)
     for key, value in tables.items():
         if isinstance(value, Mapping):
@@ -22,9 +22,9 @@ def _values(table: Mapping[str, Any]) -> str:
     return "".join(
         f"{key} = {json.dumps(value)}\n"
         for key, value in table.items()
-        if not isinstance(value, Mapping) and not _is_tables(value)
+        if value is not None and not isinstance(value, Mapping) and not _is_tables(value)
     )
 
 
 def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)

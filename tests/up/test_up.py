@@ -96,7 +96,7 @@ def test_the_example_names_only_real_parts() -> None:
         ChainNode.ANVIL,
         Content.IPFS,
     )
-    assert config.devices == 3
+    assert (config.devices, config.validator) == (3, True)
     assert sorted(needed(config)) == sorted(INSTALL)
 
 
@@ -126,6 +126,12 @@ def test_the_command_ends_with_the_status_for_what_is_missing(tmp_path: Path) ->
     assert not (tmp_path / "state").exists()
 
 
+def test_a_validator_needs_real_parts(tmp_path: Path) -> None:
+    with pytest.raises(Fatal, match="no account for one") as caught:
+        load_config(UpConfig, write_config(tmp_path, validator=True, broker="embedded"))
+    assert caught.value.exit_code is ExitCode.CONFIG
+
+
 def test_embedded_parts_need_no_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("zkpot_prover")
     monkeypatch.setenv("PATH", "")
@@ -140,14 +146,15 @@ def test_embedded_parts_need_no_program(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize("parts", ["real", "embedded"])
 def test_a_task_runs_to_its_end_and_audits(parts: str, tmp_path: Path) -> None:
     pytest.importorskip("zkpot_prover")
-    chosen = {"content": "directory"}
+    chosen: dict[str, object] = {"content": "directory"}
     if parts == "embedded":
         chosen |= {"broker": "embedded", "chain": "embedded"}
-    config = write_config(tmp_path, **chosen)
+    config = write_config(tmp_path, **chosen, validator=parts == "real")
     stdout = run_to_end(config)
     last = {each["part"]: each["doing"] for each in map(json.loads, stdout.splitlines())}
     assert last["aggregator"] == "the task is over"
-    assert ("mosquitto" in last, "anvil" in last) == ((parts == "real"),) * 2
+    for part in ("mosquitto", "anvil", "validator"):
+        assert (part in last) is (parts == "real")
     wait_for_silence(tmp_path)
     run_to_end(config)  # there is nothing left to do
     if parts == "embedded":

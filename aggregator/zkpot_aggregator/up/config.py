@@ -43,8 +43,15 @@ class UpConfig:
     state_dir: Path
     task: TaskConfig
     devices: Annotated[int, Span(2, 50)] = 3
+    validator: bool = False
+    """One that has to attest each round; it needs mosquitto and anvil."""
     broker: Broker = Broker.MOSQUITTO
     chain: ChainNode = ChainNode.ANVIL
     content: Content = Content.IPFS
     block_s: Annotated[float, Span(0, 60)] = 1.0
     """Between two blocks of the chain."""
+
+    def __post_init__(self) -> None:
+        real = self.broker is Broker.MOSQUITTO and self.chain is ChainNode.ANVIL
+        if self.validator and not real:
+            raise ValueError("validator: the embedded broker and chain have no account for one")

@@ -17,6 +17,8 @@ from zkpot_aggregator.up.config import UpConfig
 
 DATA_SEED = 0
 EPOCHS = 15
+MARGIN_S = 5.0
+"""For a validator on the same machine: far longer than a message takes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ def make_device(root: Path, index: int) -> Member:
     member = Member(folder, load_key_file(path))
     make_password(member.password_file)
     return member
+
+
+def make_validator(root: Path) -> Member:
+    """A validator's key belongs to nobody else either, but here one person runs everything."""
+    folder = root / "validator"
+    path = folder / "validator.key"
+    return Member(folder, load_key_file(path) if path.exists() else create_key_file(path))
 
 
 def write_aggregator_config(
@@ -114,6 +123,30 @@ def write_agent_config(
         },
     }
     path = device.folder / "agent.toml"
+    path.write_text(toml_text(tables))
+    return path
+
+
+def write_validator_config(
+    validator: Member,
+    ready: Mapping[str, Any],
+    *,
+    ledger: Mapping[str, object],
+    content: Mapping[str, object] | None,
+    broker: Mapping[str, object],
+) -> Path:
+    """The validator's file; it votes with an account of its own, `ledger.key` beside the file."""
+    tables: dict[str, Any] = {
+        "task": ready["task"],
+        "operator_key": ready["operator_key"],
+        "key_file": "validator.key",
+        "state_dir": "state",
+        "margin_s": MARGIN_S,
+        "ledger": {**ledger, "key_file": "ledger.key"},
+        "content": _part("kubo", "directory", content),
+        "broker": broker,
+    }
+    path = validator.folder / "validator.toml"
     path.write_text(toml_text(tables))
     return path
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eth_account import Account
-from web3 import Web3
 from web3.types import RPCEndpoint
 
 from zkpot.errors import ExitCode, Fatal
@@ -57,11 +56,8 @@ def start_chain(anvil: Path, folder: Path, block_s: float, stack: ExitStack) -> 
     process = stack.enter_context(start_program("anvil", words, folder / "log"))
     wait_for_port(process, port)
     key_file, url = folder / "ledger.key", f"http://127.0.0.1:{port}"
-    if not key_file.exists():
-        create_secret_file(key_file, secrets.token_hex(32).encode() + b"\n")
-    key = load_key(key_file)
-    _fund(connect(url, REQUEST_S), Account.from_key(key).address)
-    made = deploy(url, key)
+    make_account(url, key_file)
+    made = deploy(url, load_key(key_file))
     settings: dict[str, object] = {
         "url": url,
         "chain_id": made.chain_id,
@@ -72,6 +68,20 @@ def start_chain(anvil: Path, folder: Path, block_s: float, stack: ExitStack) -> 
         "poll_s": 0.2,
     }
     return Started(process, settings)
+
+
+def make_account(url: str, key_file: Path) -> str:
+    """The address of an account with money on anvil; its key is made once."""
+    if not key_file.exists():
+        create_secret_file(key_file, secrets.token_hex(32).encode() + b"\n")
+    address: str = Account.from_key(load_key(key_file)).address
+    provider = connect(url, REQUEST_S).provider
+    assert isinstance(provider, Endpoint)
+    try:
+        provider.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(_RICH)])
+    finally:
+        provider.close()
+    return address
 
 
 def start_content(ipfs: Path, folder: Path, stack: ExitStack) -> Started:
@@ -95,12 +105,20 @@ def start_broker(
     folder: Path,
     aggregator: DeviceId,
     devices: Sequence[DeviceId],
+    validators: Sequence[DeviceId],
     stack: ExitStack,
 ) -> Started:
     """Mosquitto with the files of `broker-config`, and a certificate for each client."""
     # Started by root, mosquitto would become a user who cannot read this folder.
     user = "root" if os.geteuid() == 0 else ""
-    plan = BrokerPlan(aggregator, devices, port=free_port(), bind="127.0.0.1", user=user)
+    plan = BrokerPlan(
+        aggregator,
+        devices,
+        validators=validators,
+        port=free_port(),
+        bind="127.0.0.1",
+        user=user,
+    )
     write_broker_files(plan, folder)
     run_to_end(["sh", str(folder / CERTIFICATES)], {})
     words = [str(mosquitto), "-c", str(folder / CONFIGURATION)]
@@ -153,11 +171,3 @@ def wait_for_port(process: Process, port: int) -> None:
                     ExitCode.FAILURE, f"{process.name} does not answer:\n{process.tail()}"
                 ) from error
         time.sleep(LOOK_S)
-
-
-def _fund(web3: Web3, address: str) -> None:
-    try:
-        web3.provider.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(_RICH)])
-    finally:
-        assert isinstance(web3.provider, Endpoint)
-        web3.provider.close()

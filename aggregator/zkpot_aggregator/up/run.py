@@ -1,16 +1,18 @@
 """Starts everything, watches it until the task is over, and ends everything.
 
 Order: 1 find every program; 2 chain with the contract on it, content store, broker; 3 the
-aggregator; 4 the devices, once the aggregator has named the task. All end with this process,
-whichever way it ends, and the same command goes on with the same task.
+aggregator; 4 validator and devices, once the aggregator has named the task. All end with this
+process, whichever way it ends, and the same command goes on with the same task.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from zkpot.errors import ExitCode, Fatal
+from zkpot_aggregator.config import ValidatorConfig
 from zkpot_aggregator.demo.processes import Events, Process, start
 from zkpot_aggregator.up import outside
 from zkpot_aggregator.up.config import UpConfig
@@ -18,8 +20,10 @@ from zkpot_aggregator.up.files import (
     Member,
     make_aggregator,
     make_device,
+    make_validator,
     write_agent_config,
     write_aggregator_config,
+    write_validator_config,
 )
 from zkpot_aggregator.up.programs import find_programs
 
@@ -36,6 +40,7 @@ def run_all(config: UpConfig, tell: Tell) -> None:
     root.chmod(0o700)
     aggregator = make_aggregator(root)
     devices = [make_device(root, index) for index in range(config.devices)]
+    validators = [make_validator(root)] if config.validator else []
     with ExitStack() as stack:
         # 2
         chain = content = broker = None
@@ -47,9 +52,13 @@ def run_all(config: UpConfig, tell: Tell) -> None:
             content = outside.start_content(programs["ipfs"], root / "ipfs", stack)
         if "mosquitto" in programs:
             tell("mosquitto", "starting")
-            clients = [device.key.id for device in devices]
             broker = outside.start_broker(
-                programs["mosquitto"], root / "broker", aggregator.key.id, clients, stack
+                programs["mosquitto"],
+                root / "broker",
+                aggregator.key.id,
+                [device.key.id for device in devices],
+                [validator.key.id for validator in validators],
+                stack,
             )
         others = [part.process for part in (chain, content, broker) if part is not None]
         for process in others:
@@ -59,6 +68,10 @@ def run_all(config: UpConfig, tell: Tell) -> None:
             if broker is None:
                 return None
             return outside.client_settings(broker.settings, root / "broker", member.key.id)
+
+        if validators:
+            assert chain is not None
+            config = _appoint(config, validators[0], str(chain.settings["url"]))
 
         # 3
         path = write_aggregator_config(
@@ -74,8 +87,23 @@ def run_all(config: UpConfig, tell: Tell) -> None:
         tell("aggregator", "starting")
 
         # 4
-        def start_devices(ready: Mapping[str, Any]) -> list[Process]:
+        def start_others(ready: Mapping[str, Any]) -> list[Process]:
             started = []
+            for validator in validators:
+                way = reach(validator)
+                assert chain is not None
+                assert way is not None
+                path = write_validator_config(
+                    validator,
+                    ready,
+                    ledger=chain.settings,
+                    content=None if content is None else content.settings,
+                    broker=way,
+                )
+                arguments, log = ["validate", "--config", str(path)], validator.folder / "log"
+                started.append(
+                    stack.enter_context(start("validator", "zkpot_aggregator", arguments, log))
+                )
             for index, device in enumerate(devices):
                 path = write_agent_config(config, device, index, ready, reach(device))
                 arguments = ["run", "--config", str(path)]
@@ -83,28 +111,35 @@ def run_all(config: UpConfig, tell: Tell) -> None:
                 started.append(stack.enter_context(start(name, "zkpot_agent", arguments, log)))
             return started
 
-        _watch(process, others, start_devices, tell)
+        _watch(process, others, start_others, tell)
+
+
+def _appoint(config: UpConfig, validator: Member, url: str) -> UpConfig:
+    """The same with a task that this validator has to attest, with an account of its own."""
+    address = outside.make_account(url, validator.folder / "ledger.key")
+    appointed = ValidatorConfig(address, validator.key.public_key.hex())
+    return replace(config, task=replace(config.task, validators=(appointed,), quorum=1))
 
 
 def _watch(
     aggregator: Process,
     others: Sequence[Process],
-    start_devices: Callable[[Mapping[str, Any]], list[Process]],
+    start_others: Callable[[Mapping[str, Any]], list[Process]],
     tell: Tell,
 ) -> None:
     """Tells what goes on until the aggregator has ended."""
-    devices: list[Process] = []
+    ours: list[Process] = []
 
     def look() -> None:
-        for process in (*others, *devices):
+        for process in (*others, *ours):
             _check_runs(process)
-        for device in devices:
-            tell(device.name, _latest(device))
+        for process in ours:
+            tell(process.name, _latest(process))
 
     events = Events(aggregator)
     while (event := events.next(math.inf, look)) is not None:
-        if event["event"] == "ready" and not devices:
-            devices += start_devices(event)
+        if event["event"] == "ready" and not ours:
+            ours += start_others(event)
         tell("aggregator", _doing(event))
     status = aggregator.popen.wait()
     if status:
@@ -134,7 +169,7 @@ def _doing(event: Mapping[str, Any]) -> str:
             return str(event["event"])
 
 
-def _latest(device: Process) -> str:
-    """The last line of a device's log, less the time and the logger's name."""
-    line = device.tail(1)
+def _latest(process: Process) -> str:
+    """The last line of a log, less the time and the logger's name."""
+    line = process.tail(1)
     return line.partition(": ")[2] or line
