@@ -106,6 +106,11 @@ def test_children_may_lower_their_priority_and_choose_processors(service: Path) 
     assert settings(service)["SystemCallFilter"] == ["@system-service", "~@privileged"]
 
 
+def test_a_crash_leaves_no_keys_or_weights_on_the_disk(service: Path) -> None:
+    """The watchdog ends a service by SIGABRT, which writes an image of its memory."""
+    assert settings(service)["LimitCORE"] == ["0"]
+
+
 def exposure(*arguments: str) -> float:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", *arguments],

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,10 @@ def add(progress: Progress, left: int, right: int) -> int:
 
 def environment(progress: Progress) -> tuple[dict[str, str], list[str], int, int]:
     return dict(os.environ), sys.argv, len(os.sched_getaffinity(0)), os.nice(0)
+
+
+def core_limit(progress: Progress) -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_CORE)
 
 
 def print_noise(progress: Progress) -> int:

@@ -45,6 +45,10 @@ def test_environment_is_chosen_and_limits_apply(jobs: Any, monkeypatch: pytest.M
     assert nice == os.nice(0) + 3
 
 
+def test_a_crash_leaves_no_image_of_memory(jobs: Any) -> None:
+    assert run(jobs.core_limit) == (0, 0)
+
+
 def test_noise_stays_in_the_child(jobs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(jobs.print_noise) == 7
     assert capfd.readouterr() == ("", "")

@@ -7,6 +7,7 @@ printed by a library can reach it.
 import ctypes
 import os
 import pickle
+import resource
 import signal
 import sys
 import threading
@@ -72,6 +73,8 @@ def _die_with_parent() -> None:
 
 
 def _restrict() -> None:
+    # An image of our memory would put weights on the disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(int(os.environ["ZKPOT_CHILD_NICE"]))
     wanted = os.environ.get("ZKPOT_CHILD_CORES")
     if wanted is not None:
