@@ -5,7 +5,7 @@ Seeds and masks exist in a worker process only while a sum is unmasked.
 
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.record import Verdicts
-from zkpot.secure.exchange import MaskedInput, decode_masked_vector
+from zkpot.secure.exchange import VECTOR_OVERHEAD_BYTES, MaskedInput, decode_masked_vector
 from zkpot.secure.groups import round_groups
 from zkpot.secure.mask import lengths_of
 from zkpot.secure.session import check_lengths
@@ -26,14 +26,15 @@ class GroupWorker(Worker):
         """Fetches a masked vector from its device; it must be as long as the model."""
         opened = open_as(MaskedInput, envelope, terms.roster.public_keys)
         commitment = self.sealed(terms, state.sealed.cid)[opened.signer].commitment
-        deadline = terms.task.deadlines.aggregate
+        lengths = lengths_of(terms.task.model.shape, commitment)
         try:
             data = await self.exchange.fetch(
-                opened.message.vector, opened.signer, deadline_s=deadline
+                opened.message.vector,
+                opened.signer,
+                deadline_s=terms.task.deadlines.aggregate,
+                max_bytes=lengths.vector_bytes + VECTOR_OVERHEAD_BYTES,
             )
-            check_lengths(
-                lengths_of(terms.task.model.shape, commitment), decode_masked_vector(data)
-            )
+            check_lengths(lengths, decode_masked_vector(data))
         except Transient as error:
             return on.VectorFetched(envelope, Reason.OBJECT_UNAVAILABLE, str(error))
         except Rejected as rejection:

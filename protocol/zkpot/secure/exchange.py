@@ -18,6 +18,9 @@ from zkpot.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from zkpot.wire.codec import Exactly, Max, decode, encode
 
 SHARE_BYTES = 32
+VECTOR_OVERHEAD_BYTES = 64
+"""Of a masked vector's object: what CBOR puts around its two fields, at most."""
+
 SEALED_BYTES = 24 + 2 * SHARE_BYTES + 16
 """Nonce, one share of either kind, authenticator."""
 

@@ -38,6 +38,11 @@ class Lengths:
     parameters: Annotated[int, Span(1, 1 << 24)]
     scalars: Annotated[int, Span(1, 1 << 12)]
 
+    @property
+    def vector_bytes(self) -> int:
+        """Of a vector's words and scalars."""
+        return 4 * self.parameters + SCALAR_BYTES * self.scalars
+
 
 def lengths_of(shape: Shape, commitment: bytes) -> Lengths:
     """The lengths of what `commitment` hides: a row of it, 32 bytes, has a scalar of blinding."""
