@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from tests.faults.cells import Cell, all_cells, covering, worlds_of
@@ -50,11 +51,11 @@ def main() -> int:
     for world in worlds_of(cells, CELLS_PER_WORLD):
         name = f"{len(world)} cells from {world[0]}"
         folder = options.dir / f"cells-{_digest(world)}"
-        results += _kept(folder, name, lambda f, w=world: run_cells(f, w), faulty)  # type: ignore[misc]
+        results += _kept(folder, name, partial(run_cells, cells=world), faulty)
     for number, count in enumerate(_shares(options.kills if options.full else 0)):
-        name, kill_seed = f"kills {number}, {count} of them", seed + number
-        folder = options.dir / f"kills-{number}"
-        kills += _kept(folder, name, lambda f, c=count, s=kill_seed: run_kills(f, c, s), faulty)  # type: ignore[misc]
+        folder = options.dir / f"kills-{seed + number}-{count}"
+        run = partial(run_kills, count=count, seed=seed + number)
+        kills += _kept(folder, f"{count} random kills", run, faulty)
     facts = {
         "date": day,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} "
@@ -67,12 +68,12 @@ def main() -> int:
         "run": f"{len(results)} of {len(cells)} cells once each, {len(kills)} random kills, "
         f"{(time.monotonic() - began) / 60:.0f} minutes",
     }
-    run = Run(facts, results, kills, faulty)
-    write_results(run, options.dir / "results.json")
+    whole = Run(facts, results, kills, faulty)
+    write_results(whole, options.dir / "results.json")
     if options.full:
-        PAGE.write_text(put_into(PAGE.read_text(), tables(run)))
+        PAGE.write_text(put_into(PAGE.read_text(), tables(whole)))
     else:
-        print(tables(run))  # noqa: T201
+        print(tables(whole))  # noqa: T201
     return 1 if faulty else 0
 
 

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.ipfs,
     pytest.mark.prover,
     pytest.mark.enable_socket,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.filterwarnings("ignore:The 'strict' parameter:FutureWarning"),
 ]
 WORLDS = worlds_of(covering(all_cells(), SAMPLE_SEED), CELLS_PER_WORLD)
