@@ -406,7 +406,7 @@ def test_shares_of_the_wrong_kind_are_not_even_kept() -> None:
     wrong = [ReleasedShare(h.dealer, ShareKind.MASK_KEY, h.mask) for h in state.held]
     both = replace(release, shares=(*wrong, *release.shares))
     session = take(world.session, device, both, world.public_keys)
-    assert session.releases[0].shares == release.shares
+    assert session.releases[0].release.shares == release.shares
     assert session.members(Step.RELEASES) == (device,)
     assert not session.complete
 

@@ -14,6 +14,7 @@ from zkpot.secure.exchange import FromMember, MaskedInput
 from zkpot.secure.groups import round_groups
 from zkpot.secure.session import Session, check_next, close, take, told
 from zkpot.verify import RoundTerms
+from zkpot.wire.codec import encode
 from zkpot.wire.envelope import open_envelope
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
@@ -34,7 +35,7 @@ def begin(
     """Draws the groups of the accepted devices."""
     accepted = Verdicts(verdicts).accepted
     groups = round_groups(terms, state.drawn.beacon, state.sealed.devices, accepted)
-    runs = tuple(at.GroupRun(Session(group)) for group in groups)
+    runs = tuple(at.GroupRun(encode(Session(group))) for group in groups)
     masking = at.Masking(state.start, state.sealed, state.drawn, verdicts, runs)
     return enter(masking, *first, terms=terms)
 
@@ -65,7 +66,7 @@ def message_received(terms: RoundTerms, state: at.Masking, event: on.SecureRecei
             raise Rejected(Reason.DUPLICATE, "another masked input of this device is being fetched")
         checking = (*run.checking, at.Signed(sender, event.envelope))
         fetch = do.FetchVector(event.envelope)
-        return Step(_with(state, index, replace(run, checking=checking)), (fetch,))
+        return Step(_with(state, index, run.changed(checking=checking)), (fetch,))
     return _taken(terms, state, index, sender, message)
 
 
@@ -75,7 +76,7 @@ def vector_fetched(terms: RoundTerms, state: at.Masking, event: on.VectorFetched
         signed = find(run.checking, event.envelope)
         if signed is None:
             continue
-        state = _with(state, index, replace(run, checking=without(run.checking, signed)))
+        state = _with(state, index, run.changed(checking=without(run.checking, signed)))
         if event.reason is not None:
             rejection = Rejected(event.reason, event.detail)
             return Step(state, refuse(terms, event.envelope, rejection))
@@ -93,7 +94,7 @@ def deadline(terms: RoundTerms, state: at.Masking, event: on.DeadlinePassed) -> 
     for index, run in enumerate(state.groups):
         if event.timer == run.timer and not run.settled:
             late = too_late(terms, run.checking)
-            return _closed(terms, _with(state, index, replace(run, checking=())), index, *late)
+            return _closed(terms, _with(state, index, run.changed(checking=())), index, *late)
     return Step(state)
 
 
@@ -103,7 +104,7 @@ def group_summed(terms: RoundTerms, state: at.Masking, event: on.GroupSummed) ->
     if run.settled:
         return Step(state)
     cleared = do.CountStrikes((), run.session.survivors)
-    settled = _with(state, event.index, replace(run, sum=event.sum))
+    settled = _with(state, event.index, run.changed(sum=event.sum))
     return _merge_if_settled(terms, settled, cleared)
 
 
@@ -151,14 +152,14 @@ def _taken(
 ) -> Step:
     run = state.groups[index]
     session = take(run.session, sender, message, terms.roster.public_keys)
-    state = _with(state, index, replace(run, session=session))
+    state = _with(state, index, run.changed(session))
     return _closed(terms, state, index) if session.complete else Step(state)
 
 
 def _closed(terms: RoundTerms, state: at.Masking, index: int, *first: do.Effect) -> Step:
     run = state.groups[index]
     try:
-        run = replace(run, session=close(run.session))
+        run = run.changed(close(run.session))
     except Rejected as rejection:
         return _failed(terms, state, index, rejection, *first)
     return Step(_with(state, index, run), (*first, *group_effects(terms, index, run)))
@@ -180,7 +181,7 @@ def _failed(
         run.session.group.digest,
         index,
     )
-    settled = _with(state, index, replace(run, failed=True))
+    settled = _with(state, index, run.changed(failed=True))
     return _merge_if_settled(terms, settled, *first, log)
 
 

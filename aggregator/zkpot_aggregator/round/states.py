@@ -1,7 +1,8 @@
 """The states of a round, in order. Each holds exactly what the next steps need."""
 
-from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any, TypeAlias
 
 from zkpot.cid import Cid
 from zkpot.errors import Failure
@@ -9,7 +10,10 @@ from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
 from zkpot.record import EnvelopeBytes, Misconduct, Record, Verdict
 from zkpot.secure.session import Session
 from zkpot.task import MAX_DEVICES
-from zkpot.wire.codec import Max
+from zkpot.wire.codec import Max, decode, encode
+
+MAX_SESSION_BYTES = 16 * 1024 * 1024
+"""128 members that deal to each other take 4 MiB."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +147,28 @@ class Summing:
 class GroupRun:
     """A group on its way to its sum; `checking` holds those whose masked vectors are fetched.
 
-    It is settled once it has the object of a sum that was checked, or has failed.
+    It is settled once it has the object of a sum that was checked, or has failed. Its session
+    is kept encoded: a state of many groups is written for every message of one of them.
     """
 
-    session: Session
+    stored: Annotated[bytes, Max(MAX_SESSION_BYTES)]
     checking: SignedList = ()
     sum: Cid | None = None
     failed: bool = False
+
+    @cached_property
+    def session(self) -> Session:
+        """What the group has said."""
+        return decode(Session, self.stored, limit=MAX_SESSION_BYTES)
+
+    def changed(self, session: Session | None = None, **fields: Any) -> "GroupRun":
+        """The same group with other values."""
+        if session is not None:
+            fields["stored"] = encode(session)
+        run = replace(self, **fields)
+        # Reading it again would cost more than the step that made it.
+        vars(run)["session"] = self.session if session is None else session
+        return run
 
     @property
     def settled(self) -> bool:

@@ -35,7 +35,6 @@ from zkpot.secure.exchange import (
     MaskedInput,
     MaskedVector,
     Release,
-    ReleasedShare,
     ShareKind,
     Survivors,
     ToMember,
@@ -49,7 +48,8 @@ from zkpot.secure.shares import share_digest
 from zkpot.wire.codec import Max, decode, encode
 
 MAX_DEALING_BYTES = 64 * 1024
-"""To 128 members at about 210 bytes each."""
+MAX_RELEASE_BYTES = 16 * 1024
+"""To 128 members, at about 210 and 65 bytes each."""
 
 
 @unique
@@ -96,10 +96,15 @@ class Masked:
 
 @dataclass(frozen=True)
 class Released:
-    """The shares of a release that hash to what their dealers announced."""
+    """An encoded release, of the shares that hash to what their dealers announced."""
 
     device: DeviceId
-    shares: Annotated[tuple[ReleasedShare, ...], Max(MAX_GROUP)]
+    encoded: Annotated[bytes, Max(MAX_RELEASE_BYTES)]
+
+    @cached_property
+    def release(self) -> Release:
+        """What was released."""
+        return decode(Release, self.encoded, limit=MAX_RELEASE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -184,8 +189,8 @@ def take(
             verify_signature(public_keys[sender], statement, message.signature)
             session = replace(session, confirmations=(*session.confirmations, message))
         case Release():
-            true = Released(sender, true_shares(session, sender, message))
-            session = replace(session, releases=(*session.releases, true))
+            released = Released(sender, encode(true_shares(session, sender, message)))
+            session = replace(session, releases=(*session.releases, released))
     answer = Answered(session.step, sender, message_digest(message))
     return replace(session, answered=(*session.answered, answer))
 
@@ -230,7 +235,7 @@ def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
         raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
 
 
-def true_shares(session: Session, sender: DeviceId, message: Release) -> tuple[ReleasedShare, ...]:
+def true_shares(session: Session, sender: DeviceId, message: Release) -> Release:
     """The released shares that are of the right kind and hash to what was announced.
 
     The others are left out: whether the dealer or the one who released them lies cannot be
@@ -251,7 +256,7 @@ def true_shares(session: Session, sender: DeviceId, message: Release) -> tuple[R
         found = share_digest(session.group, item.kind, item.dealer, sender, item.share)
         if found == announced:
             good[item.dealer] = item
-    return tuple(good.values())
+    return replace(message, shares=tuple(good.values()))
 
 
 def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:

@@ -68,7 +68,7 @@ def _secret(session: Session, dealer: DeviceId, kind: ShareKind) -> bytes:
     point_to_share = {
         point_of(group, released.device): item.share
         for released in session.releases
-        for item in released.shares
+        for item in released.release.shares
         if item.dealer == dealer and item.kind is kind
     }
     if len(point_to_share) < group.threshold:
