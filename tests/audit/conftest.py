@@ -37,7 +37,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Four devices, of which one lies about its count and one commits twice."""
     directory = tmp_path_factory.mktemp("task") / "demo"
     command = [sys.executable, "-m", "zkpot_aggregator", "demo", "--proof-system", "sumcheck"]
-    command += ["--devices", "4", "--rounds", str(len(ROUNDS)), "--batch", "20", "--json"]
+    command += ["--aggregation", "plain:fedavg", "--devices", "4", "--batch", "20"]
+    command += ["--rounds", str(len(ROUNDS)), "--json"]
     command += ["--byzantine", "false-count:1", "--byzantine", "equivocate:1"]
     ran = subprocess.run(
         [*command, "--dir", str(directory)],

@@ -98,7 +98,8 @@ def blocks(tamperer: Tamperer) -> Blocks:
             assert verdict.submission is not None
             proof = open_as(Submission, verdict.submission, keys).message.proof
             expect(proof, number, "verdicts")
-        expect(record.model_after, number, "sum")
+        for cid in (record.model_after, *record.groups):
+            expect(cid, number, "sum")
     cids = list(dict.fromkeys(watched.read))
     assert set(cids) == set(expected)
     return Blocks(tamperer, cids, expected, Sources(opened.ledger, opened.content, load_system))
