@@ -81,6 +81,29 @@ def test_a_false_report_is_not_confirmed(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("number", [2, 1 << 60], ids=["under way", "never opened"])
+def test_what_never_closed_has_no_fault_to_confirm(number: int, tmp_path: Path) -> None:
+    """Nothing stands on chain, so a record is not found: that is no fault, and no long search."""
+
+    async def main() -> None:
+        operator = Operator()
+        with fleet(tmp_path, operator) as found:
+            await play(found)
+            operator.open()
+            report = report_on(
+                operator,
+                round=Round(number),
+                record=Digest(bytes(32)),
+                check="record",
+                reason=Reason.NOT_FOUND,
+            )
+            with pytest.raises(Rejected) as caught:
+                replay(operator, found.members[0], sign(report, VALIDATORS[0]))
+            assert caught.value.reason is Reason.CHAIN_MISMATCH
+
+    asyncio.run(main())
+
+
 def test_a_true_fault_reported_as_another_is_not_confirmed(tmp_path: Path) -> None:
     async def main() -> None:
         operator = Operator()

@@ -31,7 +31,7 @@ from zkpot_aggregator.audit.rounds import (
 )
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.ledger.base import Ledger
-from zkpot_aggregator.ledger.views import RoundView
+from zkpot_aggregator.ledger.views import ZERO, RoundView
 
 HEARSAY = "that it came in time is the validator's word"
 """What replaying an omission cannot show."""
@@ -75,8 +75,9 @@ def replay_fault(task_id: TaskId, envelope: bytes, sources: Sources) -> Replayed
     if report.task != task_id:
         raise Rejected(Reason.UNKNOWN_TASK, report.task.hex())
     view = sources.ledger.round(task_id, report.round)
-    if view.record != report.record:
-        raise Rejected(Reason.CHAIN_MISMATCH, f"round {report.round} has another record on chain")
+    # Of a round that never closed nothing can be missing or wrong, and there may be no such round.
+    if view.record == ZERO or view.record != report.record:
+        raise Rejected(Reason.CHAIN_MISMATCH, f"round {report.round} has no such record on chain")
     system = sources.load_system(task)
     try:
         if report.check in omission.OMISSIONS:
