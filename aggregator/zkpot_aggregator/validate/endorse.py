@@ -82,12 +82,12 @@ class Endorsing:
     async def _running(self, latest: Announcement) -> None:
         if latest == self._done and not self._hearing.undecided:
             return
-        tools = self._tools
+        tools, asked = self._tools, self._hearing.now
         view = await tools.chain.read(lambda ledger: ledger.round(tools.task_id, latest.round))
         if view.phase not in UNFINISHED:
             return
         try:
-            await asyncio.to_thread(self._check, latest, view)
+            await asyncio.to_thread(self._check, latest, view, asked)
         except Transient as error:
             _logger.info("round %d: %s", latest.round, error)
             return
@@ -101,7 +101,7 @@ class Endorsing:
                 self._endorse(latest)
         self._done = latest
 
-    def _check(self, latest: Announcement, view: RoundView) -> None:
+    def _check(self, latest: Announcement, view: RoundView, asked: float) -> None:
         tools = self._tools
         parent = Digest(view.parent)
         progress = self._outcomes.progress(latest.round, parent, tools.task_id, tools.task)
@@ -109,9 +109,9 @@ class Endorsing:
         check = AnnouncedCheck(tools.task_id, tools.task, view, progress, get, tools.system)
         self._hearing.begin(check.roster(latest))
         if view.phase is OnChain.OPEN:
-            self._hearing.note_in_time(Phase.COMMIT)
+            self._hearing.note_in_time(Phase.COMMIT, asked)
         if latest.phase is Phase.PROVE:
-            self._hearing.note_in_time(Phase.PROVE)
+            self._hearing.note_in_time(Phase.PROVE, asked)
         if latest == self._done or latest.phase not in ENDORSED:
             return
         checked = check.run(latest)

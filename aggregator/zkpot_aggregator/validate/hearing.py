@@ -130,12 +130,17 @@ class Hearing:
         """Whether something was heard of which it is not known yet if it was in time."""
         return bool(self._came)
 
-    def note_in_time(self, phase: Phase) -> None:
-        """The chain, or the announcements, just showed that `phase` was not over.
+    @property
+    def now(self) -> float:
+        """The time by this clock, which has no other meaning."""
+        return self._clock()
+
+    def note_in_time(self, phase: Phase, now: float) -> None:
+        """`phase` was not over at `now`, as the chain or the announcements show.
 
         COMMIT is about commitments, PROVE about submissions.
         """
-        now, number = self._clock(), self._number
+        number = self._number
         kind = Commitment if phase is Phase.COMMIT else Submission
         until = self._until.get((number, phase), -math.inf)
         for key, came in list(self._came.items()):
