@@ -22,6 +22,7 @@ from zkpot.wire.codec import decode, decode_tagged, encode, encode_tagged
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import Receipt, RecordProposal
 from zkpot.wire.topics import Kind
+from zkpot_aggregator.chain_work import TIMING
 from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.round import effects as do
@@ -29,7 +30,6 @@ from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import machine
 from zkpot_aggregator.round import states as at
 from zkpot_aggregator.strikes import Strikes
-from zkpot_aggregator.work import TIMING
 
 _logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from zkpot.model import count_correct
 from zkpot.record import Record, SignedRecord, Verdicts, decode_object
 from zkpot.task import Task, decode_task, manifest_cid
 from zkpot_aggregator.chain import GAS
+from zkpot_aggregator.chain_work import TIMING
 from zkpot_aggregator.content.base import ContentStore, get_object
 from zkpot_aggregator.driver import REJECTION
 from zkpot_aggregator.ledger.base import Ledger
 from zkpot_aggregator.ledger.views import Phase, RoundView
-from zkpot_aggregator.work import TIMING
 
 _Z_95 = 1.959964
 

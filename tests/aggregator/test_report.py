@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zkpot.journal import Journal
+from zkpot_aggregator.chain_work import TIMING
 from zkpot_aggregator.demo.run import _overhead
 from zkpot_aggregator.report import busy_seconds, spans, wilson_interval
-from zkpot_aggregator.work import TIMING
 
 
 @pytest.mark.parametrize(

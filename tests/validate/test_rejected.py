@@ -15,7 +15,7 @@ from zkpot.journal import Journal
 from zkpot.keys import KeyPair
 from zkpot.record import Record, SignedRecord, decode_object
 from zkpot.verify import RoundTerms
-from zkpot_aggregator import work
+from zkpot_aggregator import chain_work
 from zkpot_aggregator.config import ValidatorConfig
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.group_work import GroupWorker
@@ -58,7 +58,7 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
     )
     config = replace(aggregator.CONFIG, validators=validators, quorum=2)
     monkeypatch.setattr(aggregator, "CONFIG", config)
-    monkeypatch.setattr(work, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(chain_work, "POLL_SECONDS", 0.01)
     return Judged(tmp_path)
 
 
