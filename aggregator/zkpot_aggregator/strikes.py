@@ -3,7 +3,8 @@
 A spoilt sum shows that a member lied, not which one, unless a false dealing names it. So all
 who can have done it get a strike, a good sum clears its survivors, and the beacon deals the
 devices into other groups in every round: honest devices come free again, one that always lies
-never does. At the end of a round those are left out of the task who have the most strikes,
+never does. Several who take turns at lying, only beside one device they have chosen, get that one
+left out. At the end of a round those are left out of the task who have the most strikes,
 
 - `LIMIT` or more above the fewest, if one device alone has the most;
 - `SHARED` or more, if several have: honest ones may have been in a liar's groups by chance.
