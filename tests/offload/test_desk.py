@@ -104,6 +104,19 @@ def test_the_same_offer_again_is_answered_as_before() -> None:
     assert [s.state for s in bench.told] == [JobState.DONE]
 
 
+def test_the_job_of_another_device_is_refused_and_goes_on() -> None:
+    """Names are what work is kept by: whoever may offer one could also take it back."""
+    bench = Bench().fetched(ANNA)
+    bench.on(at.Offered(BERT, JobOffer(PROVER, named(ANNA), LEASE_S, 30)))
+    (refused,) = bench.told
+    assert (refused.device, refused.state) == (BERT, JobState.FAILED)
+    assert refused.reason is Reason.JOB_MISMATCH
+    bench.on(at.Withdrawn(BERT, named(ANNA)))
+    assert bench.dropped == []
+    bench.proven(ANNA)
+    assert [each.state for each in bench.told] == [JobState.DONE]
+
+
 def test_a_newer_offer_takes_the_place_of_the_older() -> None:
     bench = Bench().fetched(ANNA).on(offered(ANNA, 2))
     assert bench.dropped == [named(ANNA)]

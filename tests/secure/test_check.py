@@ -141,6 +141,26 @@ def test_a_dealer_that_deals_another_secret_is_named(secret: str) -> None:
     assert failed.value.reason is Reason.DEALING_FALSE
 
 
+def test_a_dealer_whose_shares_do_not_open_fails_its_group_and_is_not_named() -> None:
+    """Who should release them may lie as well: see docs/privacy.md."""
+    world = advance_to(small_world(6), Step.SHARES)
+    liar = world.group.devices[0]
+    dealing = world.answers[liar]
+    assert isinstance(dealing, Dealing)
+    for number, fails in ((1, False), (2, True)):
+        shares = tuple(
+            replace(each, sealed=bytes(len(each.sealed))) if place < number else each
+            for place, each in enumerate(dealing.shares)
+        )
+        spoilt = replace(world, answers={**world.answers, liar: replace(dealing, shares=shares)})
+        if not fails:
+            check(spoilt, finish(spoilt))
+            continue
+        with pytest.raises(Rejected, match="good shares") as caught:
+            finish(spoilt)
+        assert not isinstance(caught.value, DealerFailed)
+
+
 def test_false_shares_are_left_out_while_enough_good_ones_are_there() -> None:
     world = advance_to(small_world(7), Step.RELEASES)
     first, second, third = world.group.devices[:3]

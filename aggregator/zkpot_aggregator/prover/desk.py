@@ -202,11 +202,14 @@ class Desk:
             return [Tell(known.status)]
         dropped = [] if known is None else self._drop(known)
         status = JobStatus(device, offer.job, JobState.ACCEPTED, 0, 0)
+        failed = replace(status, state=JobState.FAILED)
+        if any(job.name == offer.job for job in self._jobs.values()):
+            # Who offers another device's job could take it back, too.
+            refused = replace(failed, reason=Reason.JOB_MISMATCH, detail="another device's job")
+            return [*dropped, Tell(refused)]
         if self.load.room <= 0:
             detail = f"{self._capacity} jobs are waiting"
-            refused = replace(
-                status, state=JobState.FAILED, reason=Reason.PROVER_BUSY, detail=detail
-            )
+            refused = replace(failed, reason=Reason.PROVER_BUSY, detail=detail)
             return [*dropped, Tell(refused)]
         within_s = min(offer.within_s, self._longest_s)
         every_s = offer.lease_s / BEATS_PER_LEASE
