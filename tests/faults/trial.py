@@ -17,8 +17,8 @@ AIM_S = 900.0
 """A fault needs a round that comes as far as its phase; on a busy machine not every one does."""
 ROUND_S = 300.0
 _CHILD_S = 60.0
-_LATEST_S = 4.0
-"""A round takes about as long where nothing is in its way."""
+_LATEST_S = 10.0
+"""About as long as a round or two: a kill may come in any phase."""
 
 
 @dataclass(frozen=True)
