@@ -199,10 +199,12 @@ class Driver:
         return Strikes() if stored is None else decode(Strikes, stored, limit=MAX_OBJECT_BYTES)
 
     def _strikes_after(self, step: machine.Step) -> dict[str, bytes]:
+        counted = [effect for effect in step.effects if isinstance(effect, do.CountStrikes)]
+        if not counted and not isinstance(step.state, at.Ended):
+            return {}
         before = strikes = self._strikes()
-        for effect in step.effects:
-            if isinstance(effect, do.CountStrikes):
-                strikes = strikes.count(effect.suspects, effect.cleared)
+        for effect in counted:
+            strikes = strikes.count(effect.suspects, effect.cleared)
         if isinstance(step.state, at.Ended):
             minimum = self._worker.handle.task.minimum_devices
             strikes = strikes.judge(self._roster.public_keys, minimum)
