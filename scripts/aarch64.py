@@ -240,7 +240,7 @@ def pinned(names: set[str]) -> str:
 
 def make_wrapper(path: Path, root: Path, python: Path, folders: Iterable[Path]) -> Path:
     """A program that is Python to whoever starts it, children of that Python included."""
-    search = ":".join(map(str, folders))
+    search = ":".join(map(str, folders)) + "${PYTHONPATH:+:$PYTHONPATH}"
     path.write_text(
         f'#!/bin/sh\nexec {QEMU} -0 "{path}" -L "{root}" -E PYTHONHOME="{root}/usr" '
         f'-E PYTHONPATH="{search}" -E PYTHONDONTWRITEBYTECODE=1 "{python}" "$@"\n'
