@@ -195,6 +195,12 @@ class AggregatorConfig:
     verify_workers: Annotated[int, Span(1, 64)] = 1
     provers: tuple[ProverAccount, ...] = ()
 
+    def __post_init__(self) -> None:
+        enrolled, most = len(self.devices), self.task.maximum_devices
+        if enrolled > most:
+            # The task promises that sums of so many models stay below 2^31.
+            raise ValueError(f"{enrolled} devices, the task's maximum_devices is {most}")
+
 
 def with_credentials(config: AggregatorConfig) -> AggregatorConfig:
     """`config` with the service manager's copies of its secret files, where there are some."""

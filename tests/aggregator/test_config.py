@@ -58,6 +58,12 @@ def test_all_errors_are_named_at_once(config_file: Path) -> None:
         assert where in said, said
 
 
+def test_no_more_devices_are_enrolled_than_the_task_takes(config_file: Path) -> None:
+    """Their sum could wrap: then no group's sum opens, and honest devices get the strikes."""
+    said = refused(changed(config_file, ("rounds = 2", "rounds = 2\nmaximum_devices = 1")))
+    assert "2 devices, the task's maximum_devices is 1" in said
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
