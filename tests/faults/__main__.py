@@ -58,8 +58,8 @@ def main() -> int:
         kills += _kept(folder, f"{count} random kills", run, faulty)
     facts = {
         "date": day,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()},"
+        f" Python {platform.python_version()}",
         "components": _versions(),
         "task": f"{DEVICES} devices, a validator where one is struck, a block every {BLOCK_S} s;"
         f" deadlines {DEADLINE_S} s, to train and to prove {WORK_DEADLINE_S} s;"
