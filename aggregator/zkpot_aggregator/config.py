@@ -6,8 +6,10 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+from zkpot.aggregation import FEDAVG, SECURE
 from zkpot.credentials import Credentials
 from zkpot.link import BrokerSettings
+from zkpot.proof.registry import EZKL
 from zkpot.wire.codec import Span
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
 
@@ -149,7 +151,9 @@ Account = TypeVar("Account", DeviceConfig, ProverAccount, ValidatorConfig)
 class TaskConfig:
     """The task this aggregator creates if it has none yet. See `zkpot.task.Task`.
 
-    A quorum of 0 means more than half of the validators.
+    Without `aggregation` it is secure, or `plain:fedavg` with a proof system that does not
+    bound what would be summed unseen. Without `minimum_devices` it is as many as a group
+    needs, or 2 in plain aggregation. A quorum of 0 means more than half of the validators.
     """
 
     name: str
@@ -160,11 +164,11 @@ class TaskConfig:
     srs: str = ""
     seed: int = 0
     dataset_parameters: Mapping[str, object] = field(default_factory=dict)
-    minimum_devices: Positive = 2
+    minimum_devices: Positive | None = None
     maximum_devices: Positive = 100
     gate_minimum: Count = 0
     gate_margin: Count = 0
-    aggregation: str = "plain:fedavg"
+    aggregation: str | None = None
     group_size: Positive = 32
     group_minimum: Positive = 5
     weighting: str = "equal"
@@ -178,6 +182,20 @@ class TaskConfig:
     attest_s: Positive = 600
     validators: tuple[ValidatorConfig, ...] = ()
     quorum: Count = 0
+
+    @property
+    def chosen_aggregation(self) -> str:
+        """`aggregation`, or the default."""
+        if self.aggregation is not None:
+            return self.aggregation
+        return f"plain:{FEDAVG}" if self.proof_system == EZKL else SECURE
+
+    @property
+    def needed_devices(self) -> int:
+        """`minimum_devices`, or the default."""
+        if self.minimum_devices is not None:
+            return self.minimum_devices
+        return self.group_minimum if self.chosen_aggregation == SECURE else 2
 
 
 @dataclass(frozen=True)

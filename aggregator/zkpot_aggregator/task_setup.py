@@ -122,10 +122,10 @@ def _manifest(
             srs=config.srs,
             pool=Pool(publisher.root, len(publisher.pool), config.reuse_pool),
             rounds=config.rounds,
-            minimum_devices=config.minimum_devices,
+            minimum_devices=config.needed_devices,
             maximum_devices=config.maximum_devices,
             gate=Gate(config.gate_minimum, config.gate_margin),
-            aggregation=config.aggregation,
+            aggregation=config.chosen_aggregation,
             groups=GroupTerms(config.group_size, config.group_minimum),
             weighting=Weighting[config.weighting.upper().replace("-", "_")],
             deadlines=Deadlines(

@@ -25,6 +25,7 @@ state_dir = "state"
 name = "test"
 dataset = "digits"
 proof_system = "sumcheck/1"
+aggregation = "plain:fedavg"
 rounds = 2
 batch_size = 20
 """

@@ -50,6 +50,7 @@ CONFIG = TaskConfig(
     dataset="in memory",
     proof_system="sumcheck/1",
     rounds=2,
+    aggregation="plain:fedavg",
     batch_size=4,
     maximum_devices=len(DEVICES),
     gate_margin=4,

@@ -307,7 +307,7 @@ class Agent(Process):
             broker=BrokerSettings("127.0.0.1", 1),
             data=DataConfig("none"),
             train=TrainConfig(seed=seed_of(number)),
-            privacy=PrivacyConfig((fleet.config.aggregation,), minimum_group=3),
+            privacy=PrivacyConfig((fleet.config.chosen_aggregation,), minimum_group=3),
             export=ExportConfig(tflite=False),
         )
         link = MemoryLink(

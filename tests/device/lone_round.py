@@ -26,7 +26,8 @@ PHASES = {"prepare", "train", "commit", "prove", "check"}
 
 SILENCE_SECONDS = 300
 
-DIGITS_TASK = 'dataset = "digits"\n'
+PLAIN = 'aggregation = "plain:fedavg"\n'
+DIGITS_TASK = f'{PLAIN}dataset = "digits"\n'
 DIGITS_DATA = 'source = "digits"\nparameters = { devices = 1, index = 0 }\n'
 MNIST_TASK = f"""dataset = "npz"
 [task.dataset_parameters]

@@ -13,6 +13,7 @@ from tests.device.lone_round import (
     MNIST_DATA,
     MNIST_TASK,
     PHASES,
+    PLAIN,
     run_round,
     write_pool,
 )
@@ -39,7 +40,7 @@ def test_a_round_of_digits(tmp_path: Path) -> None:
 
 def test_a_round_of_mnists_size(tmp_path: Path) -> None:
     write_pool(tmp_path)
-    outcome = run_round(tmp_path, MNIST_MB, MNIST_TASK, MNIST_DATA)
+    outcome = run_round(tmp_path, MNIST_MB, PLAIN + MNIST_TASK, MNIST_DATA)
     sys.stdout.write(f"\n{outcome}\n")
     assert outcome.published
     assert set(outcome.phase_to_mb) >= PHASES

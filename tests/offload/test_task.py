@@ -66,6 +66,7 @@ class Party:
 def aggregator_toml(devices: list[Party], prover: Party) -> str:
     return (
         '[task]\nname = "offload"\ndataset = "digits"\nproof_system = "sumcheck/1"\n'
+        'aggregation = "plain:fedavg"\n'
         f"rounds = {ROUNDS}\nbatch_size = 32\ngate_margin = 20\ncommit_s = 90\nprove_s = 90\n"
         + "".join(each.entry("devices") for each in devices)
         + prover.entry("provers")

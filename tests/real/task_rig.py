@@ -163,6 +163,7 @@ state_dir = "state"
 name = "small"
 dataset = "digits"
 proof_system = "sumcheck/1"
+aggregation = "plain:fedavg"
 rounds = {rig.rounds}
 batch_size = 32
 gate_margin = 12

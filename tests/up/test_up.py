@@ -27,6 +27,7 @@ TASK = {
     "name": "digits",
     "dataset": "digits",
     "proof_system": "sumcheck/1",
+    "group_minimum": 2,
     "rounds": 1,
     "batch_size": 8,
     "gate_margin": 8,

@@ -118,7 +118,7 @@ def write_agent_config(
         "train": {"settings": {"epochs": EPOCHS}},
         "limits": {"cores": 1},
         "privacy": {
-            "aggregation": [config.task.aggregation],
+            "aggregation": [config.task.chosen_aggregation],
             "minimum_group": max(2, config.task.group_minimum),
         },
     }
