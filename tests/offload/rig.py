@@ -22,7 +22,7 @@ from zkpot.proof.jobs import Backend
 from zkpot.proof.registry import SUMCHECK
 from zkpot.wire import topics
 from zkpot.wire.envelope import sign
-from zkpot.wire.messages import JobStatus, ProverStatus
+from zkpot.wire.prover_messages import JobStatus, ProverStatus
 from zkpot_agent.config import LimitsConfig
 from zkpot_agent.proving.offload import OffloadClient
 from zkpot_agent.proving.request import ProofRequest

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from zkpot.cid import Cid, raw_cid
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId
-from zkpot.wire.messages import JobOffer, JobState, JobStatus
+from zkpot.wire.prover_messages import JobOffer, JobState, JobStatus
 from zkpot_aggregator.prover import desk as at
 
 PROVER = DeviceId(b"p" * 20)

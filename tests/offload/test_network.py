@@ -24,7 +24,7 @@ from tests.offload.rig import (
 
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair
-from zkpot.wire.messages import JobState
+from zkpot.wire.prover_messages import JobState
 from zkpot_agent.config import ProveMode
 from zkpot_agent.proving.benchmark import benchmark
 from zkpot_agent.proving.policy import ProvingPolicy

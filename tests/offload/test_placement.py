@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from zkpot.cid import Cid, raw_cid
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId
-from zkpot.wire.messages import JobState, JobStatus, ProverStatus
+from zkpot.wire.prover_messages import JobState, JobStatus, ProverStatus
 from zkpot_agent.proving import placement as at
 
 SYSTEM = "sumcheck/1"

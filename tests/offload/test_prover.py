@@ -26,7 +26,7 @@ from zkpot.keys import KeyPair, seal
 from zkpot.offload import make_job, seal_job
 from zkpot.proof.system import ProvingFailed
 from zkpot.wire.codec import encode
-from zkpot.wire.messages import JobState
+from zkpot.wire.prover_messages import JobState
 from zkpot_agent.proving.offload import Standing
 from zkpot_agent.proving.request import ProofRequest
 from zkpot_aggregator.prover.config import JobLimits

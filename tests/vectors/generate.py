@@ -55,14 +55,9 @@ from zkpot.wire.messages import (
     Decline,
     Endorsement,
     FaultReport,
-    JobOffer,
-    JobState,
-    JobStatus,
-    JobWithdrawal,
     Message,
     Opening,
     Phase,
-    ProverStatus,
     Receipt,
     RecordProposal,
     RecordRefusal,
@@ -71,6 +66,7 @@ from zkpot.wire.messages import (
     Submission,
     Want,
 )
+from zkpot.wire.prover_messages import JobOffer, JobState, JobStatus, JobWithdrawal, ProverStatus
 
 FOLDER = Path(__file__).parent
 DEVICE = key(0)

@@ -31,7 +31,8 @@ from zkpot.task import Task
 from zkpot.verify import ProofObject, verify_commitment
 from zkpot.wire.codec import decode, encode, without_none
 from zkpot.wire.envelope import Envelope, envelope_digest, open_envelope
-from zkpot.wire.messages import MESSAGE_TO_TYPE, TYPE_TO_MESSAGE, JobState, Phase
+from zkpot.wire.messages import MESSAGE_TO_TYPE, TYPE_TO_MESSAGE, Phase
+from zkpot.wire.prover_messages import JobState
 
 DOCS = Path(__file__).parents[2] / "docs"
 CDDL = (DOCS / "protocol.cddl").read_text()

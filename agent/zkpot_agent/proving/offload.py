@@ -23,14 +23,8 @@ from zkpot.verify import MAX_PROOF_BYTES
 from zkpot.wire import topics
 from zkpot.wire.codec import decode, encode
 from zkpot.wire.envelope import open_envelope, sign
-from zkpot.wire.messages import (
-    Block,
-    JobOffer,
-    JobStatus,
-    JobWithdrawal,
-    ProverStatus,
-    Want,
-)
+from zkpot.wire.messages import Block, Want
+from zkpot.wire.prover_messages import JobOffer, JobStatus, JobWithdrawal, ProverStatus
 from zkpot.wire.topics import Kind
 from zkpot_agent.proving import placement as at
 from zkpot_agent.proving.errand import Errand

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from zkpot.cid import Cid
 from zkpot.errors import reason_text
 from zkpot.ids import DeviceId, device_text
-from zkpot.wire.messages import JobState, JobStatus, ProverStatus
+from zkpot.wire.prover_messages import JobState, JobStatus, ProverStatus
 
 
 @dataclass(frozen=True)

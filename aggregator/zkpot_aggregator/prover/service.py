@@ -22,14 +22,8 @@ from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.process import first_of
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
-from zkpot.wire.messages import (
-    Block,
-    JobOffer,
-    JobStatus,
-    JobWithdrawal,
-    ProverStatus,
-    Want,
-)
+from zkpot.wire.messages import (Block, Want)
+from zkpot.wire.prover_messages import (JobOffer, JobStatus, JobWithdrawal, ProverStatus)
 from zkpot.wire.topics import Kind
 from zkpot_aggregator.prover import desk as at
 from zkpot_aggregator.prover.config import ProverConfig, with_credentials

@@ -8,7 +8,7 @@ from zkpot.config import load_config
 from zkpot.errors import ExitCode, reason_text
 from zkpot.ids import DeviceId, device_text
 from zkpot.process import log_to_stderr, run_until_signalled
-from zkpot.wire.messages import JobState, JobStatus
+from zkpot.wire.prover_messages import JobState, JobStatus
 from zkpot_aggregator.prover.config import ProverConfig
 from zkpot_aggregator.prover.service import ProverService
 

@@ -2,7 +2,8 @@
 
 Fields are numbered by their position (see `codec`): append only, and give a message a
 new major version for anything else. Bulk content is named by CID and fetched in blocks.
-Those of secure aggregation are in `zkpot.secure.exchange`.
+Those of secure aggregation are in `zkpot.secure.exchange`, those between devices and
+provers in `prover_messages`.
 """
 
 from dataclasses import dataclass
@@ -25,15 +26,20 @@ from zkpot.secure.exchange import (
     Survivors,
     ToMember,
 )
-from zkpot.wire.codec import Exactly, Max, Span
+from zkpot.wire.codec import Exactly, Max
+from zkpot.wire.prover_messages import (
+    MAX_PROOF_SYSTEMS,
+    JobOffer,
+    JobStatus,
+    JobWithdrawal,
+    ProverStatus,
+)
 
 MAX_COMMITMENT_BYTES = 64 * 1024
 """A row of the native system is 32 bytes: 2,048 rows, a model of two million weights."""
 
 MAX_WANTED_BLOCKS = 64
 """Blocks asked for in one message: 8 MiB under way at most."""
-
-MAX_PROOF_SYSTEMS = 8
 
 
 @unique
@@ -134,6 +140,17 @@ class RecordRefusal:
     detail: Annotated[str, Max(200)]
 
 
+@dataclass(frozen=True)
+class Decline:
+    """A device that committed will not submit a proof in this round, and why."""
+
+    task: TaskId
+    round: Round
+    parent: Digest
+    reason: Reason
+    detail: Annotated[str, Max(200)]
+
+
 # --- from the aggregator --------------------------------------------------------------------
 
 
@@ -198,87 +215,6 @@ class Block:
 
     cid: Cid
     data: Annotated[bytes, Max(BLOCK_BYTES)] | None
-
-
-# --- offloading a proof ---------------------------------------------------------------------
-
-MAX_JOB_SECONDS = 30 * 24 * 3600
-PER_MILLE = 1000
-
-
-@dataclass(frozen=True)
-class Decline:
-    """A device that committed will not submit a proof in this round, and why."""
-
-    task: TaskId
-    round: Round
-    parent: Digest
-    reason: Reason
-    detail: Annotated[str, Max(200)]
-
-
-@dataclass(frozen=True)
-class ProverStatus:
-    """Retained birth and last will of a prover: its X25519 key, and how busy it is.
-
-    `queued` counts jobs that wait or are being proven, `room` how many more it takes;
-    `wait_s` is how long a job that came now would wait.
-    """
-
-    session: int
-    online: bool
-    box_key: Annotated[bytes, Exactly(32)]
-    software: Annotated[str, Max(40)]
-    proof_systems: Annotated[tuple[Annotated[str, Max(40)], ...], Max(MAX_PROOF_SYSTEMS)]
-    workers: int
-    queued: int
-    room: int
-    wait_s: int
-
-
-@dataclass(frozen=True)
-class JobOffer:
-    """Retained: a device asks a prover for a proof; `job` names the sealed job.
-
-    A prover that is silent for `lease_s` seconds loses it; after `within_s` it is worthless.
-    """
-
-    prover: DeviceId
-    job: Cid
-    lease_s: Annotated[int, Span(1, MAX_JOB_SECONDS)]
-    within_s: Annotated[int, Span(1, MAX_JOB_SECONDS)]
-
-
-@dataclass(frozen=True)
-class JobWithdrawal:
-    """Retained, in the place of the offer: the device no longer wants this proof."""
-
-    prover: DeviceId
-    job: Cid
-
-
-@unique
-class JobState(IntEnum):
-    """Where a job stands with its prover. That it is offered or withdrawn the device says."""
-
-    ACCEPTED = 1
-    PROVING = 2
-    DONE = 3
-    FAILED = 4
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """Retained: what a prover says of a device's job. Every new `beat` renews its lease."""
-
-    device: DeviceId
-    job: Cid
-    state: JobState
-    beat: int
-    progress_per_mille: Annotated[int, Span(0, PER_MILLE)]
-    proof: Cid | None = None
-    reason: Reason | None = None
-    detail: Annotated[str, Max(200)] = ""
 
 
 # --- validators -----------------------------------------------------------------------------
