@@ -10,6 +10,7 @@ from typing import Annotated
 from zkpot.aggregation import MAX_GROUP, SECURE, parse_aggregation
 from zkpot.credentials import Credentials
 from zkpot.ids import TaskId
+from zkpot.keys import device_id
 from zkpot.link import BrokerSettings
 from zkpot.proof.child import Limits
 from zkpot.secure.groups import MINIMUM_GROUP, GroupPolicy
@@ -24,6 +25,13 @@ CREDENTIAL = "agent"
 """The id of `LoadCredential=` in the unit: it stands before the name of each file."""
 
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def _check_keys(name: str, keys: tuple[str, ...]) -> None:
+    if not all(_HEX_DIGEST.fullmatch(text) for text in keys):
+        raise ValueError(f"{name}: expected 64 hexadecimal digits each")
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{name}: one is named twice")
 
 
 @dataclass(frozen=True)
@@ -84,10 +92,7 @@ class ProveConfig:
     lease_s: Annotated[int, Span(2, 3600)] = 20
 
     def __post_init__(self) -> None:
-        if not all(_HEX_DIGEST.fullmatch(text) for text in self.provers):
-            raise ValueError("provers: expected 64 hexadecimal digits each")
-        if len(set(self.provers)) < len(self.provers):
-            raise ValueError("provers: one is named twice")
+        _check_keys("provers", self.provers)
         if self.mode is ProveMode.OFFLOAD and not self.provers:
             raise ValueError("provers: is required for mode offload")
 
@@ -103,23 +108,26 @@ class PrivacyConfig:
 
     In the aggregation modes named `plain:…` the aggregator sees this device's model. In
     `secure` nobody does; the group whose sum it is in must then have `minimum_group` members
-    and, besides this device, one of each of `owners`. `differential` adds noise to the model
-    before anybody sees it, in either mode.
+    and, besides this device, one of each of `owners` and all of `devices`, which are public keys
+    in hexadecimal. `differential` adds noise to the model before anybody sees it, in either mode.
     """
 
     aggregation: tuple[str, ...] = (SECURE,)
     minimum_group: Annotated[int, Span(2, MAX_GROUP)] = MINIMUM_GROUP
     owners: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     differential: PrivacySettings | None = None
 
     def __post_init__(self) -> None:
         for name in self.aggregation:
             parse_aggregation(name)
+        _check_keys("devices", self.devices)
 
     @property
     def group_policy(self) -> GroupPolicy:
         """What this device demands of its group."""
-        return GroupPolicy(self.minimum_group, frozenset(self.owners))
+        devices = frozenset(device_id(bytes.fromhex(text)) for text in self.devices)
+        return GroupPolicy(self.minimum_group, frozenset(self.owners), devices)
 
 
 @unique

@@ -68,6 +68,7 @@ folder = "/var/lib/zkpot-models"
 # aggregation = ["secure"]
 # minimum_group = 5
 # owners = []
+# devices = []
 
 # [hook]
 # socket = "/run/my-application/model.sock"

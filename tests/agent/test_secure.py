@@ -16,6 +16,8 @@ from tests.agent.fleet import Fleet, Unit
 from tests.protocol.fakes import no_progress
 from tests.protocol.rounds import ROUND
 
+from zkpot.config import parse_config
+from zkpot.errors import Fatal
 from zkpot.journal import Journal, Outgoing
 from zkpot.proof import child
 from zkpot.secure.exchange import Advertisement, KeyList, Survivors
@@ -295,8 +297,9 @@ def incidents(unit: Unit) -> str:
         (PrivacyConfig(("plain:fedavg",)), "does not allow aggregation secure"),
         (PrivacyConfig(("secure",), minimum_group=6), "a group of 5, we demand 6"),
         (PrivacyConfig(("secure",), minimum_group=3, owners=("owner 9",)), "no member of owner 9"),
+        (PrivacyConfig(("secure",), devices=("ab" * 32,)), "not beside us in the group"),
     ],
-    ids=["mode", "group", "owners"],
+    ids=["mode", "group", "owners", "devices"],
 )
 async def test_a_device_takes_part_only_as_its_owner_agrees(
     tmp_path: Path, privacy: PrivacyConfig, why: str
@@ -314,13 +317,31 @@ async def test_a_device_takes_part_only_as_its_owner_agrees(
 
 @in_loop
 @pytest.mark.usefixtures("in_process")
-async def test_owners_that_are_in_the_group_are_enough(tmp_path: Path) -> None:
+async def test_owners_and_devices_that_are_in_the_group_are_enough(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     unit = fleet.units[0]
-    unit.privacy = PrivacyConfig(("secure",), owners=("owner 2", "owner 4"))
+    known = tuple(other.key.public_key.hex() for other in fleet.units[1:3])
+    unit.privacy = PrivacyConfig(("secure",), owners=("owner 2", "owner 4"), devices=known)
     unit.switch_on()
     await fleet.announce(unit)
     assert [type(message) for message in unit.outbox()] == [Advertisement]
+
+
+@pytest.mark.parametrize(
+    ("devices", "why"),
+    [
+        (["ab" * 31], r"devices: expected 64 hexadecimal digits each"),
+        (["AB" * 32], r"devices: expected 64 hexadecimal digits each"),
+        (["ab" * 32, "ab" * 32], r"devices: one is named twice"),
+        ([7], r"devices\[0\]"),
+    ],
+    ids=["short", "capitals", "twice", "number"],
+)
+def test_devices_are_named_by_their_keys_or_not_at_all(
+    tmp_path: Path, devices: list[object], why: str
+) -> None:
+    with pytest.raises(Fatal, match=why):
+        parse_config(PrivacyConfig, {"devices": devices}, tmp_path, "agent.toml")
 
 
 @in_loop

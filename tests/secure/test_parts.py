@@ -98,14 +98,19 @@ def test_what_a_device_demands_of_its_group() -> None:
     assert check_policy(group, everyone[0], owners, GroupPolicy(6)) == group
     friends = GroupPolicy(owners=frozenset({"owner 1", "owner 2"}))
     assert check_policy(group, everyone[0], owners, friends) == group
+    known_keys = GroupPolicy(devices=frozenset(everyone[1:3]))
+    assert check_policy(group, everyone[0], {}, known_keys) == group
     alone = {**dict.fromkeys(everyone, "operator"), everyone[0]: "owner 0"}
     for policy, known in (
         (GroupPolicy(7), owners),
         (GroupPolicy(owners=frozenset({"owner 0"})), alone),
         (GroupPolicy(owners=frozenset({"owner 9"})), owners),
+        (GroupPolicy(devices=frozenset(devices(7)[6:])), owners),
+        (GroupPolicy(devices=frozenset(everyone[:1])), owners),
     ):
-        with pytest.raises(Rejected):
+        with pytest.raises(Rejected) as caught:
             check_policy(group, everyone[0], known, policy)
+        assert caught.value.reason is Reason.POLICY_REFUSED
 
 
 # --- masks ------------------------------------------------------------------------------------

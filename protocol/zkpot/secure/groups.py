@@ -81,11 +81,13 @@ class Group:
 class GroupPolicy:
     """What a device demands of its group, set on the device and never from afar.
 
-    Each of `owners` must have a member in the group beside the device itself.
+    Each of `owners` must have a member in the group beside the device itself, and each of
+    `devices` must be such a member. Owners are as the roster says; a device id is its key's.
     """
 
     minimum: int = MINIMUM_GROUP
     owners: frozenset[str] = frozenset()
+    devices: frozenset[DeviceId] = frozenset()
 
 
 def draw_groups(
@@ -177,8 +179,11 @@ def check_policy(
         raise Rejected(
             Reason.POLICY_REFUSED, f"a group of {len(group.members)}, we demand {policy.minimum}"
         )
-    present = {device_to_owner.get(peer) for peer in group.devices if peer != device}
-    missing = policy.owners - present
-    if missing:
-        raise Rejected(Reason.POLICY_REFUSED, f"no member of {', '.join(sorted(missing))}")
+    peers = {peer for peer in group.devices if peer != device}
+    owners = policy.owners - {device_to_owner.get(peer) for peer in peers}
+    if owners:
+        raise Rejected(Reason.POLICY_REFUSED, f"no member of {', '.join(sorted(owners))}")
+    absent = ", ".join(map(device_text, sorted(policy.devices - peers)))
+    if absent:
+        raise Rejected(Reason.POLICY_REFUSED, f"not beside us in the group: {absent}")
     return group
