@@ -14,7 +14,7 @@ from tests.aggregator.round_kit import STRANGER, named, opening
 from tests.aggregator.test_round import in_phase
 
 from zkpot.errors import Failure, Reason
-from zkpot.ids import DeviceId
+from zkpot.ids import DeviceId, digest
 from zkpot.record import Verdict
 from zkpot.secure.exchange import Advertisement, MaskedInput
 from zkpot.secure.session import Step
@@ -166,6 +166,32 @@ def test_a_vector_that_cannot_be_had_may_be_offered_again() -> None:
     assert codes(made) == ["object-unavailable"]
     made.deliver(device)
     assert made.session(0).survivors == (device,)
+
+
+@pytest.mark.parametrize("why", ["length", "dealers"])
+def test_after_three_refused_vectors_nothing_is_fetched_any_more(why: str) -> None:
+    made = Round()
+    advance(made, 0, Step.INPUTS)
+    device, other = made.devices(0)[:2]
+    honest = made.mail[device]
+    first = open_as(MaskedInput, honest, made.terms.roster.public_keys).message
+    reason = Reason.MALFORMED if why == "length" else None
+    delivery = first.delivery if why == "length" else digest("other dealers")
+    for number in range(at.MAX_OFFERS):
+        wrong = replace(first, delivery=delivery, vector=named(f"wrong {number}"))
+        envelope = sign(wrong, KEYS[device])
+        assert made.on(on.SecureReceived(envelope)) == (do.FetchVector(envelope),)
+        made.on(on.VectorFetched(envelope, reason, "not as it must be"))
+        assert codes(made) == ["malformed"]
+        made.kill()
+    before = made.state
+    for envelope in (sign(replace(first, vector=named("another")), KEYS[device]), honest):
+        made.on(on.SecureReceived(envelope))
+        assert codes(made) == ["limit"]
+        assert not made.made(do.FetchVector)
+    assert made.state == before
+    made.deliver(other)
+    assert made.session(0).survivors == (other,)
 
 
 def test_one_vector_at_a_time_and_one_in_all() -> None:

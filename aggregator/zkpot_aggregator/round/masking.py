@@ -64,6 +64,8 @@ def message_received(terms: RoundTerms, state: at.Masking, event: on.SecureRecei
     if isinstance(message, MaskedInput):
         if any(signed.device == sender for signed in run.checking):
             raise Rejected(Reason.DUPLICATE, "another masked input of this device is being fetched")
+        if run.refused.count(sender) >= at.MAX_OFFERS:
+            raise Rejected(Reason.LIMIT, f"{at.MAX_OFFERS} masked inputs were refused")
         checking = (*run.checking, at.Signed(sender, event.envelope))
         fetch = do.FetchVector(event.envelope)
         return Step(_with(state, index, run.changed(checking=checking)), (fetch,))
@@ -71,21 +73,23 @@ def message_received(terms: RoundTerms, state: at.Masking, event: on.SecureRecei
 
 
 def vector_fetched(terms: RoundTerms, state: at.Masking, event: on.VectorFetched) -> Step:
-    """Takes a masked input whose vector is there; a device may offer again one that was not."""
+    """Takes a masked input whose vector is there; after a refusal a device may offer again.
+
+    What was fetched stays until the round ends, so it may do so `MAX_OFFERS` times in all.
+    """
     for index, run in enumerate(state.groups):
         signed = find(run.checking, event.envelope)
         if signed is None:
             continue
         state = _with(state, index, run.changed(checking=without(run.checking, signed)))
         if event.reason is not None:
-            rejection = Rejected(event.reason, event.detail)
-            return Step(state, refuse(terms, event.envelope, rejection))
+            return _offer_refused(terms, state, index, signed, Rejected(event.reason, event.detail))
         message = open_envelope(event.envelope, terms.roster.public_keys).message
         assert isinstance(message, MaskedInput)
         try:
             return _taken(terms, state, index, signed.device, message)
         except Rejected as rejection:
-            return Step(state, refuse(terms, event.envelope, rejection))
+            return _offer_refused(terms, state, index, signed, rejection)
     return Step(state)
 
 
@@ -154,6 +158,14 @@ def _taken(
     session = take(run.session, sender, message, terms.roster.public_keys)
     state = _with(state, index, run.changed(session))
     return _closed(terms, state, index) if session.complete else Step(state)
+
+
+def _offer_refused(
+    terms: RoundTerms, state: at.Masking, index: int, signed: at.Signed, rejection: Rejected
+) -> Step:
+    run = state.groups[index]
+    counted = run.changed(refused=(*run.refused, signed.device))
+    return Step(_with(state, index, counted), refuse(terms, signed.envelope, rejection))
 
 
 def _closed(terms: RoundTerms, state: at.Masking, index: int, *first: do.Effect) -> Step:

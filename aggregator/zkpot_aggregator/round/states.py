@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
+from zkpot.aggregation import MAX_GROUP
 from zkpot.cid import Cid
 from zkpot.errors import Failure
 from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId
@@ -14,6 +15,9 @@ from zkpot.wire.codec import Max, decode, encode
 
 MAX_SESSION_BYTES = 16 * 1024 * 1024
 """128 members that deal to each other take 4 MiB."""
+
+MAX_OFFERS = 3
+"""How many masked vectors of one device are fetched in vain before the next is not fetched."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,14 @@ class Summing:
 class GroupRun:
     """A group on its way to its sum; `checking` holds those whose masked vectors are fetched.
 
+    `refused` names a device once for each offer of a vector that came to nothing.
     It is settled once it has the object of a sum that was checked, or has failed. Its session
     is kept encoded: a state of many groups is written for every message of one of them.
     """
 
     stored: Annotated[bytes, Max(MAX_SESSION_BYTES)]
     checking: SignedList = ()
+    refused: Annotated[tuple[DeviceId, ...], Max(MAX_OFFERS * MAX_GROUP)] = ()
     sum: Cid | None = None
     failed: bool = False
 
