@@ -16,11 +16,11 @@ from zkpot.errors import Failure, Reason, Rejected, Transient
 from zkpot.ids import Beacon, DeviceId, Round
 from zkpot.link.blocks import BlockExchange
 from zkpot.model import count_correct
-from zkpot.opening import decode_opening
+from zkpot.opening import decode_opening, max_sealed_bytes
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening
 from zkpot.record import SealedList, Verdicts, decode_object
-from zkpot.verify import ProofTerms, RoundTerms
+from zkpot.verify import MAX_PROOF_BYTES, ProofTerms, RoundTerms
 from zkpot.wire.envelope import open_as
 from zkpot.wire.messages import Commitment, Opening, Submission
 from zkpot_aggregator import verifying
@@ -123,7 +123,12 @@ class Worker(ChainWorker):
         opened = open_as(Opening, envelope, terms.roster.public_keys)
         deadline = terms.task.deadlines.aggregate
         try:
-            await self.exchange.fetch(opened.message.sealed, opened.signer, deadline_s=deadline)
+            await self.exchange.fetch(
+                opened.message.sealed,
+                opened.signer,
+                deadline_s=deadline,
+                max_bytes=max_sealed_bytes(terms.task.model.shape),
+            )
             opening = self._opening(opened.message.sealed)
             with self._timed(terms.round, "check-opening"):
                 reason, detail = await self.verifier.run(
@@ -198,7 +203,10 @@ class Worker(ChainWorker):
         """Fetches what a message names, judges it, and keeps it as evidence either way."""
         try:
             objects = {
-                cid: await self.exchange.fetch(cid, device, deadline_s=deadline_s) for cid in wanted
+                cid: await self.exchange.fetch(
+                    cid, device, deadline_s=deadline_s, max_bytes=MAX_PROOF_BYTES
+                )
+                for cid in wanted
             }
         except (Rejected, Transient) as error:
             return Reason.OBJECT_UNAVAILABLE, str(error)

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nacl.bindings import crypto_sign_SEEDBYTES
+from nacl.bindings import crypto_box_SEALBYTES, crypto_sign_SEEDBYTES
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
@@ -21,6 +21,8 @@ from zkpot.ids import DEVICE_ID_BYTES, DeviceId, device_text, digest
 _FILE_HEADER = "zkpot-key-1"
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+SEAL_BYTES = crypto_box_SEALBYTES
+"""By how much a sealed box is longer than what is in it."""
 
 
 def device_id(public_key: bytes) -> DeviceId:

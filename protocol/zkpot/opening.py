@@ -6,11 +6,16 @@ from typing import Annotated
 import numpy as np
 
 from zkpot.errors import Reason, Rejected
+from zkpot.keys import SEAL_BYTES
 from zkpot.model import Shape
 from zkpot.proof.system import ModelOpening
 from zkpot.wire.codec import Max, decode, encode
 
 MAX_OPENING_BYTES = 64 * 1024 * 1024
+MAX_OPENING_BLINDING_BYTES = 1 << 20
+
+_FRAME_BYTES = 64
+"""What CBOR puts around the two fields, at most."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class _OpeningObject:
     """theta as int32 little-endian, and the proof system's blinding."""
 
     theta: Annotated[bytes, Max(MAX_OPENING_BYTES)]
-    blinding: Annotated[bytes, Max(1 << 20)]
+    blinding: Annotated[bytes, Max(MAX_OPENING_BLINDING_BYTES)]
 
 
 def encode_opening(opening: ModelOpening) -> bytes:
@@ -26,10 +31,15 @@ def encode_opening(opening: ModelOpening) -> bytes:
     return encode(_OpeningObject(opening.theta.astype("<i4").tobytes(), opening.blinding))
 
 
+def max_sealed_bytes(shape: Shape) -> int:
+    """No sealed box with an opening of a model of this shape is larger."""
+    return 4 * shape.parameters + MAX_OPENING_BLINDING_BYTES + _FRAME_BYTES + SEAL_BYTES
+
+
 def decode_opening(shape: Shape, data: bytes) -> ModelOpening:
     """Reads an opening; raises `Rejected` (OPENING_INVALID) if it does not fit `shape`."""
     try:
-        item = decode(_OpeningObject, data, limit=MAX_OPENING_BYTES + (1 << 20))
+        item = decode(_OpeningObject, data, limit=MAX_OPENING_BYTES + MAX_OPENING_BLINDING_BYTES)
     except Rejected as rejection:
         raise Rejected(Reason.OPENING_INVALID, "not an opening") from rejection
     if len(item.theta) != 4 * shape.parameters:

@@ -1,4 +1,4 @@
-"""What the aggregator fetches for a group: a masked vector, and nothing that is larger."""
+"""What the aggregator fetches from a device, and that it fetches nothing that is larger."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,21 +7,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 from tests.aggregator.masking_kit import KEYS, make_terms
 from tests.aggregator.round_kit import PARENT, ROUND, TASK_ID, named
 
 from zkpot.cid import Cid, split_object
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId, digest
-from zkpot.keys import KeyPair
+from zkpot.keys import KeyPair, seal
 from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
+from zkpot.opening import MAX_OPENING_BLINDING_BYTES, encode_opening, max_sealed_bytes
+from zkpot.proof.system import ModelOpening
 from zkpot.secure.exchange import MaskedInput, MaskedVector
-from zkpot.verify import RoundTerms
+from zkpot.verify import MAX_PROOF_BYTES, ProofTerms, RoundTerms
 from zkpot.wire import topics
 from zkpot.wire.codec import encode
 from zkpot.wire.envelope import open_envelope, sign
-from zkpot.wire.messages import Block, Commitment, Want
+from zkpot.wire.messages import Block, Commitment, Opening, Submission, Want
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.intake import Intake
@@ -74,15 +77,20 @@ class Sealed(GroupWorker):
         return {SENDER.id: commitment}
 
 
-def fetch(folder: Path, data: bytes) -> tuple[on.Event, list[Cid]]:
-    """What comes of the masked input that names `data`, and which blocks were asked for."""
+def offered(folder: Path, data: bytes) -> tuple[GroupWorker, Willing, Cid]:
+    """A worker that can fetch `data` from the sender, and the name of it."""
     root, blocks = split_object(data)
     link = Willing(dict(blocks))
     intake = Intake(folder / "intake", MemoryStore())
     link.exchange = BlockExchange(link, key=AGGREGATOR, store=intake, address=topics.down)
     unused = cast("Any", None)
     make = cast("Any", Sealed)
-    worker: GroupWorker = make(*[unused] * 5, intake, link.exchange, unused, folder)
+    return make(*[unused] * 5, intake, link.exchange, unused, folder), link, root
+
+
+def fetch(folder: Path, data: bytes) -> tuple[on.Event, list[Cid]]:
+    """What comes of the masked input that names `data`, and which blocks were asked for."""
+    worker, link, root = offered(folder, data)
     state = cast("at.Masking", SimpleNamespace(sealed=SimpleNamespace(cid=named("sealed"))))
     envelope = sign(MaskedInput(digest("group"), digest("delivery"), root), SENDER)
     return asyncio.run(worker.fetch_vector(TERMS, state, envelope)), link.served
@@ -103,3 +111,35 @@ def test_of_a_larger_object_the_manifest_alone_is_fetched(tmp_path: Path) -> Non
     assert isinstance(event, on.VectorFetched)
     assert event.reason is Reason.OVERSIZE
     assert served == [split_object(data)[0]]
+
+
+def test_of_a_larger_proof_the_manifest_alone_is_fetched(tmp_path: Path) -> None:
+    worker, link, root = offered(tmp_path, bytes(MAX_PROOF_BYTES + 1))
+    proof = sign(Submission(TASK_ID, ROUND, PARENT, 7, root), SENDER)
+    form = sign(Commitment(TASK_ID, ROUND, PARENT, b"commitment", root), SENDER)
+    terms = cast("ProofTerms", SimpleNamespace(round=TERMS))
+    for event in (
+        asyncio.run(worker.check_submission(terms, proof)),
+        asyncio.run(worker.check_commitment(TERMS, form)),
+    ):
+        assert isinstance(event, on.SubmissionChecked | on.CommitmentChecked)
+        assert event.reason is Reason.OBJECT_UNAVAILABLE
+        assert f"at most {MAX_PROOF_BYTES}" in event.detail
+        assert set(link.served) == {root}
+
+
+def test_of_a_larger_opening_the_manifest_alone_is_fetched(tmp_path: Path) -> None:
+    worker, link, root = offered(tmp_path, bytes(max_sealed_bytes(TERMS.task.model.shape) + 1))
+    envelope = sign(Opening(TASK_ID, ROUND, PARENT, root), SENDER)
+    event = asyncio.run(worker.check_opening(b"commitment", TERMS, envelope))
+    assert isinstance(event, on.OpeningChecked)
+    assert event.reason is Reason.OVERSIZE
+    assert link.served == [root]
+
+
+def test_every_opening_is_small_enough_to_be_fetched() -> None:
+    shape = TERMS.task.model.shape
+    for blinding in (b"", bytes(MAX_OPENING_BLINDING_BYTES)):
+        opening = ModelOpening(np.zeros(shape.parameters, np.int64), blinding)
+        sealed = seal(AGGREGATOR.box_key, encode_opening(opening))
+        assert len(sealed) <= max_sealed_bytes(shape)
