@@ -19,11 +19,12 @@ from tests.secure.kit import World, advance, advance_to, commitments, real_openi
 
 from zkpot.ids import DeviceId
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import Delivery, Release
+from zkpot.secure.exchange import Delivery, Release, ShareKind, decode_masked_vector
 from zkpot.secure.keys import pair_seed
-from zkpot.secure.mask import RISTRETTO255_ORDER, Lengths, Mask, expand
+from zkpot.secure.mask import RISTRETTO255_ORDER, Lengths, Mask, Total, expand
 from zkpot.secure.member import mask_input
 from zkpot.secure.session import Step
+from zkpot.secure.shares import combine, point_of
 from zkpot.secure.states import Advertised, Dealt, Masked, MemberState, encode_state
 from zkpot.secure.unmask import unmask
 from zkpot.wire.codec import encode
@@ -113,6 +114,41 @@ def test_a_masked_input_is_not_its_model() -> None:
         theta = world.owns[device].opening.theta.astype("<i4").tobytes()
         same = np.frombuffer(masked.theta, "<u4") == np.frombuffer(theta, "<u4")
         assert same.mean() < 0.1
+
+
+def test_a_vector_that_came_too_late_keeps_its_own_mask() -> None:
+    """Who reads all messages has the vector, and the mask key that was released, but no seed."""
+    world = advance_to(small_world(6), Step.SHARES)
+    late = world.group.devices[1]
+    dealt = world.states[late]
+    assert isinstance(dealt, Dealt)
+    world = advance(world)
+    vector = decode_masked_vector(world.vectors[late])
+    done = advance_to(advance(world, absent=(late,)), Step.DONE)
+    released = [
+        (item.dealer, item.kind, point_of(world.group, each.device), item.share)
+        for each in done.session.releases
+        for item in each.release.shares
+    ]
+    assert {kind for dealer, kind, _, _ in released if dealer == late} == {ShareKind.MASK_KEY}
+    assert {kind for dealer, kind, _, _ in released if dealer != late} == {ShareKind.SEED}
+
+    shares = {point: share for dealer, _, point, share in released if dealer == late}
+    mask_key = combine(dict(sorted(shares.items())[: world.group.threshold]))
+    assert mask_key == dealt.mask
+    stripped = Total(world.lengths)
+    stripped.add_words(vector.theta, vector.blinding)
+    for item in done.session.advertisements:
+        if item.device != late:
+            mask = expand(pair_seed(world.group, mask_key, late, item), world.lengths)
+            (stripped.subtract if late < item.device else stripped.add)(mask)
+    masked = Total(world.lengths)
+    opening = world.owns[late].opening
+    masked.add_weighted(opening.theta, opening.blinding, 1)
+    masked.add(expand(dealt.seed, world.lengths))
+    assert stripped.theta == masked.theta
+    assert stripped.blinding == masked.blinding
+    assert dealt.seed not in seen_by_the_aggregator(done)
 
 
 def seen_by_the_aggregator(world: World) -> bytes:
