@@ -15,7 +15,7 @@ from typing import TypeAlias
 from zkpot.cid import Cid
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId
-from zkpot.wire.prover_messages import (PER_MILLE, JobOffer, JobState, JobStatus)
+from zkpot.wire.prover_messages import PER_MILLE, JobOffer, JobState, JobStatus
 
 BEATS_PER_LEASE = 4
 """Two may be lost or late."""
