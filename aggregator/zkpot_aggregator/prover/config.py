@@ -8,7 +8,7 @@ from typing import Annotated
 from zkpot.credentials import Credentials
 from zkpot.link import BrokerSettings
 from zkpot.proof.child import Limits
-from zkpot.proof.registry import SUMCHECK, available
+from zkpot.proof.registry import EZKL, SUMCHECK, available
 from zkpot.wire.codec import Span
 
 CREDENTIAL = "prover"
@@ -50,7 +50,8 @@ class JobLimits:
 class ProverConfig:
     """Everything `zkpot-aggregator prover` needs; relative paths start at the file's folder.
 
-    `devices` are the public keys, in hexadecimal, of those it works for.
+    `devices` are the public keys, in hexadecimal, of those it works for. `ezkl_binary` is an
+    `ezkl` program that makes the proofs of `ezkl/1`, on each worker if there is a cluster.
     """
 
     key_file: Path
@@ -62,6 +63,7 @@ class ProverConfig:
     limits: JobLimits = field(default_factory=JobLimits)
     dask: DaskConfig | None = None
     cache_dir: Path | None = None
+    ezkl_binary: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.devices or any(len(bytes.fromhex(text)) != 32 for text in self.devices):
@@ -69,6 +71,8 @@ class ProverConfig:
         unknown = [name for name in self.proof_systems if name not in available()]
         if unknown or not self.proof_systems:
             raise ValueError(f"proof_systems: expected some of {', '.join(available())}")
+        if self.ezkl_binary is not None and EZKL not in self.proof_systems:
+            raise ValueError(f"ezkl_binary: is for {EZKL}, which proof_systems does not offer")
 
     @property
     def device_keys(self) -> tuple[bytes, ...]:

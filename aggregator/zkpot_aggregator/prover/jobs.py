@@ -28,6 +28,7 @@ class SealedJob:
     key: bytes | Path
     proof_systems: tuple[str, ...]
     cache_dir: Path
+    ezkl_binary: Path | None = None
 
 
 def prove_sealed(task: SealedJob) -> bytes:
@@ -37,7 +38,14 @@ def prove_sealed(task: SealedJob) -> bytes:
     if job.proof_system not in task.proof_systems:
         raise Rejected(Reason.TASK_INVALID, f"proof system {job.proof_system!r} is not offered")
     statement = job.statement
-    backend = Backend(job.proof_system, job.shape, statement.batch.size, task.cache_dir, job.srs)
+    backend = Backend(
+        job.proof_system,
+        job.shape,
+        statement.batch.size,
+        task.cache_dir,
+        job.srs,
+        task.ezkl_binary,
+    )
     system = backend.load()
     system.prepare(_no_progress)
     return system.prove(statement, job.model_opening, _no_progress)

@@ -20,10 +20,11 @@ from zkpot.link import Incoming
 from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.process import first_of
+from zkpot.proof.ezkl.binary import check_executable
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
-from zkpot.wire.messages import (Block, Want)
-from zkpot.wire.prover_messages import (JobOffer, JobStatus, JobWithdrawal, ProverStatus)
+from zkpot.wire.messages import Block, Want
+from zkpot.wire.prover_messages import JobOffer, JobStatus, JobWithdrawal, ProverStatus
 from zkpot.wire.topics import Kind
 from zkpot_aggregator.prover import desk as at
 from zkpot_aggregator.prover.config import ProverConfig, with_credentials
@@ -54,6 +55,8 @@ class ProverService:
         on_status: OnStatus = lambda _status: None,
     ) -> None:
         config = with_credentials(config)
+        if config.ezkl_binary is not None and config.dask is None:
+            check_executable(config.ezkl_binary)
         self._config = config
         self._prove = prove
         self._on_ready = on_ready

@@ -124,6 +124,7 @@ class Work:
             bytes(self._key.signing) if self._config.dask is None else self._config.dask.key_file,
             self._config.proof_systems,
             self._config.cache_dir or self._config.state_dir / "cache",
+            self._config.ezkl_binary,
         )
         try:
             async with asyncio.timeout(within_s):

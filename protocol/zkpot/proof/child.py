@@ -36,7 +36,11 @@ WATCH_SECONDS = 0.02
 HEADER_BYTES = 8
 MAX_MESSAGE_BYTES = 1 << 30
 
-_PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"})
+_PASSED_ON = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"}
+    # Which GPU an `ezkl` program uses, and how (see `ezkl.binary`).
+    | {"CUDA_VISIBLE_DEVICES", "ICICLE_BACKEND_INSTALL_DIR", "ENABLE_ICICLE_GPU", "ICICLE_SMALL_K"}
+)
 _PASSED_ON_PREFIX = "COVERAGE_"
 
 _logger = logging.getLogger(__name__)
@@ -173,14 +177,25 @@ async def _watch_memory(
 
 
 def unreclaimable_bytes(pid: int) -> int | None:
-    """Resident memory of a process less what is mapped from files; None if it is gone."""
+    """Resident memory less what is mapped from files; None if the process is gone.
+
+    With that of the processes that its main thread has started.
+    """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     lines = (line.split() for line in status.splitlines())
     kib = sum(int(words[1]) for words in lines if words[0] in {"RssAnon:", "RssShmem:"})
-    return kib * 1024
+    return kib * 1024 + sum(unreclaimable_bytes(child) or 0 for child in _children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    """Those that its main thread has started; none where the kernel does not list them."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -28,11 +28,17 @@ class Backend:
     batch_size: int
     cache_dir: Path
     srs: str
+    ezkl_binary: Path | None = None
 
     def load(self) -> ProofSystem:
         """The system; see `registry.load`."""
         return registry.load(
-            self.system_id, self.shape, self.batch_size, cache_dir=self.cache_dir, srs=self.srs
+            self.system_id,
+            self.shape,
+            self.batch_size,
+            cache_dir=self.cache_dir,
+            srs=self.srs,
+            ezkl_binary=self.ezkl_binary,
         )
 
 

@@ -31,9 +31,15 @@ def available() -> tuple[str, ...]:
 
 
 def load(
-    system_id: str, shape: Shape, batch_size: int, *, cache_dir: Path, srs: str
+    system_id: str,
+    shape: Shape,
+    batch_size: int,
+    *,
+    cache_dir: Path,
+    srs: str,
+    ezkl_binary: Path | None = None,
 ) -> ProofSystem:
-    """The system a task names; `srs` and `cache_dir` matter to `ezkl/1` only.
+    """The system a task names; `srs`, `cache_dir` and `ezkl_binary` matter to `ezkl/1` only.
 
     Raises `Rejected` (TASK_INVALID) for an unknown id or a shape the system cannot take,
     `ProvingFailed` (UNAVAILABLE) if its extra is not installed.
@@ -42,7 +48,7 @@ def load(
     if system_id == EZKL:
         from zkpot.proof.ezkl.backend import EzklSystem  # noqa: PLC0415
 
-        return EzklSystem(shape, batch_size, cache_dir, srs)
+        return EzklSystem(shape, batch_size, cache_dir, srs, ezkl_binary)
     if system_id == SUMCHECK:
         try:
             sumcheck = importlib.import_module("zkpot.proof.sumcheck")

@@ -54,7 +54,8 @@ MIN_SIZE = 2
 class EzklSystem:
     """`ezkl/1` for one shape and batch size, with keys in `cache_dir`.
 
-    `srs` is `insecure-demo` or `sha256:<64 hex digits>` (see `srs`). Raises `Rejected`
+    `srs` is `insecure-demo` or `sha256:<64 hex digits>` (see `srs`); `binary` is a program that
+    proves instead of the Python module (see `binary`). Raises `Rejected`
     (TASK_INVALID) for a shape with shifts or a single class, for an unknown SRS, and from
     the first use of the keys for a circuit that is too large.
     """
@@ -63,6 +64,7 @@ class EzklSystem:
     batch_size: int
     cache_dir: Path
     srs: str
+    binary: Path | None = None
 
     def __post_init__(self) -> None:
         srs.check_name(self.srs)
@@ -126,7 +128,7 @@ class EzklSystem:
         progress("proving", 0.1)
         batch = (felts(tensor) for tensor in batch_tensors(self.shape, statement.batch))
         inputs = [message, *batch, [_context_felt(statement.context)]]
-        proof = engine.prove(self.keys.for_proving, inputs)
+        proof = engine.prove(self.keys.for_proving, inputs, self.binary)
         if len(proof) != PROOF_BYTES:
             raise ProvingFailed(
                 Obstacle.CRASHED, f"ezkl's proof has {len(proof)} bytes, expected {PROOF_BYTES}"

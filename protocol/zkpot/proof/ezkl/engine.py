@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zkpot.errors import Reason, Rejected
+from zkpot.proof.ezkl import binary as program
 from zkpot.proof.system import Obstacle, ProvingFailed
 
 PINNED_VERSION = "23.0.5"
@@ -70,11 +71,23 @@ def witness(circuit: Path, inputs: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(value for output in found["outputs"] for value in output)
 
 
-def prove(keys: KeyFiles, inputs: Sequence[Sequence[str]]) -> bytes:
-    """The halo2 proof for `inputs`; raises `ProvingFailed` (UNSATISFIED) if there is none."""
+def prove(keys: KeyFiles, inputs: Sequence[Sequence[str]], binary: Path | None = None) -> bytes:
+    """The halo2 proof for `inputs`, by the program `binary` if there is one.
+
+    Raises `ProvingFailed`: UNSATISFIED if there is no proof, or what `binary.prove` raises.
+    """
     with _folder() as name:
         folder = Path(name)
         _witness(keys.circuit, inputs, folder, (str(keys.verification_key), str(keys.srs)))
+        if binary is not None:
+            return program.prove(
+                binary,
+                folder,
+                witness=folder / "witness.json",
+                circuit=keys.circuit,
+                proving_key=keys.proving_key,
+                srs=keys.srs,
+            )
         try:
             found = ezkl_module().prove(
                 str(folder / "witness.json"),
