@@ -4,6 +4,10 @@ import importlib.util
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("emulated", suppress_health_check=[HealthCheck.too_slow])
+"""Where the processor is emulated, it is no fault of a test that its inputs come slowly."""
 
 NEEDED_IN_CI = ("ai_edge_litert", "distributed", "ezkl", "onnx", "sklearn", "zkpot_prover")
 
