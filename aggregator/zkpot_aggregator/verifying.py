@@ -5,9 +5,7 @@ them. A worker keeps the proof system it has loaded.
 """
 
 import asyncio
-import ctypes
 import logging
-import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +22,7 @@ from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId
 from zkpot.model import Int64Array, check_bounds
+from zkpot.parent import tie_to_parent
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening, ProofSystem
 from zkpot.secure.exchange import decode_masked_vector
@@ -36,9 +35,6 @@ from zkpot.verify import ProofTerms, RoundTerms, verify_commitment, verify_submi
 from zkpot_aggregator.rules.registry import find_rule
 
 _logger = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
-"""prctl(2)."""
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -85,7 +81,7 @@ class Verifier:
 
 def _die_with_parent() -> None:
     """A worker waits on its queue for ever, and would keep our standard output open."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    tie_to_parent()()
 
 
 @cache

@@ -4,17 +4,15 @@ Before anything else the message pipe is moved away from standard output, so tha
 printed by a library can reach it.
 """
 
-import ctypes
 import os
 import pickle
 import resource
-import signal
 import sys
 import threading
 import traceback
 from typing import Any, BinaryIO
 
-_PR_SET_PDEATHSIG = 1
+from zkpot.parent import tie_to_parent
 
 
 class _Pipe:
@@ -66,8 +64,7 @@ def _where(error: BaseException) -> str:
 
 
 def _die_with_parent() -> None:
-    """Linux: the kernel kills us when the thread that started us ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    tie_to_parent()()
     if os.getppid() != int(os.environ["ZKPOT_CHILD_PARENT"]):
         os._exit(1)
 

@@ -5,15 +5,13 @@ it prints is dropped, because it may quote the model. It runs in the process gro
 so it ends with the job's time, and its memory counts as the job's.
 """
 
-import ctypes
-import functools
 import os
 import re
-import signal
 import subprocess
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
+from zkpot.parent import tie_to_parent
 from zkpot.proof.system import Obstacle, ProvingFailed
 
 MAX_PROOF_FILE_BYTES = 1 << 20
@@ -31,8 +29,6 @@ _PASSED_ON = (
     "ICICLE_SMALL_K",
 )
 """The last three are what a GPU build of ezkl reads to find and use its device."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 def check_executable(binary: Path) -> None:
@@ -61,10 +57,6 @@ def prove(
         *("--proof-path", target.absolute()),
         *("--srs-path", srs.absolute()),
     ]
-    # Linux: a job that is killed alone takes its program with it. Loaded before the fork.
-    die_with_us = functools.partial(
-        ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0
-    )
     try:
         ended = subprocess.run(
             command,
@@ -74,7 +66,8 @@ def prove(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_us,
+            # A job that is killed alone takes its program with it.
+            preexec_fn=tie_to_parent(),
         )
     except OSError as error:
         raise ProvingFailed(
