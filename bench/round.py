@@ -31,7 +31,8 @@ from bench.child_start import child_start_seconds
 from bench.machine import machine
 from bench.table import Column, print_table
 from zkpot.journal import Journal
-from zkpot_aggregator.report import busy_seconds, spans
+from zkpot.timing import spans
+from zkpot_aggregator.report import busy_seconds
 
 WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening", "sum"})
 CHAIN_PHASES = frozenset({"phase-opening", "phase-sealing", "phase-drawing", "phase-closing"})

@@ -11,12 +11,13 @@ from zkpot.proof import child
 from zkpot.proof.jobs import Backend
 from zkpot.record import Record, Roster, SealedList, decode_object
 from zkpot.task import Task
+from zkpot.timing import timed
 from zkpot.wire.codec import decode
 from zkpot.wire.envelope import envelope_digest, sign
 from zkpot.wire.messages import Receipt
 from zkpot_agent import jobs
 from zkpot_agent.config import AgentConfig
-from zkpot_agent.notes import RECEIPT, timed
+from zkpot_agent.notes import RECEIPT
 from zkpot_agent.objects import Objects
 from zkpot_agent.round import events as on
 from zkpot_agent.round.machine import opening_message

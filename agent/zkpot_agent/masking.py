@@ -19,11 +19,11 @@ from zkpot.secure.groups import check_policy, group_of, round_groups
 from zkpot.secure.member import Answer, Own, advertise, answer
 from zkpot.secure.states import encode_state
 from zkpot.task import Task
+from zkpot.timing import timed
 from zkpot.verify import RoundTerms
 from zkpot_agent import jobs
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
-from zkpot_agent.notes import timed
 from zkpot_agent.round import events as on
 from zkpot_agent.round.states import Seated, Submitted
 from zkpot_agent.round_secrets import kept_member, kept_opening

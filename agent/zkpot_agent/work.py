@@ -29,6 +29,7 @@ from zkpot.proof.system import ModelOpening, Progress, ProvingFailed
 from zkpot.record import Record, Roster, SealedList, Verdicts, decode_object
 from zkpot.statement import Statement, commitment_digest, submission_context
 from zkpot.task import Task
+from zkpot.timing import timed
 from zkpot.verify import ProofObject
 from zkpot.wire import topics
 from zkpot.wire.codec import encode
@@ -39,7 +40,7 @@ from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig
 from zkpot_agent.leading import Leader
 from zkpot_agent.masking import Membership
-from zkpot_agent.notes import COUNT, timed
+from zkpot_agent.notes import COUNT
 from zkpot_agent.objects import Objects
 from zkpot_agent.privacy.job import train_privately
 from zkpot_agent.privacy.spending import Budget

@@ -4,11 +4,7 @@ Each function may be carried out again after a restart: the chain is asked befor
 """
 
 import asyncio
-import json
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,6 +14,7 @@ from zkpot.ids import Digest, Round, TaskId
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair
 from zkpot.record import Record, SignedRecord, decode_object
+from zkpot.timing import timed
 from zkpot.verify import RoundTerms
 from zkpot.wire.codec import encode
 from zkpot.wire.envelope import sign
@@ -41,9 +38,6 @@ from zkpot_aggregator.round import events as on
 from zkpot_aggregator.task_setup import TaskHandle
 
 _logger = logging.getLogger(__name__)
-
-TIMING = "timing"
-"""Journal events: when a step of a round began and ended."""
 
 POLL_SECONDS = 1.0
 """How often the chain is asked what the validators say."""
@@ -117,7 +111,7 @@ class ChainWorker:
         signature = sign(RecordSignature(terms.task_id, terms.round, record_cid), self.key)
         signed = SignedRecord(record_cid, leader_signature, signature)
         cid = put_object(self.content, encode(signed), [record_cid])
-        with self._timed(terms.round, "pin"):
+        with timed(self.journal, terms.round, "pin"):
             await patiently(lambda: self.content.pin(cid), "the pin of the record")
         digest = Digest(cid_digest(cid))
         leader = device_word(record.leader)
@@ -153,14 +147,6 @@ class ChainWorker:
         """`fail_round`."""
         await self.chain.submit(FailRound(terms.task_id, terms.round, int(failure)))
         return on.FailedOnChain()
-
-    @contextmanager
-    def _timed(self, round_number: Round, what: str) -> Iterator[None]:
-        """Notes when a step began and ended, for reports."""
-        began = time.time()
-        yield
-        span = json.dumps([began, time.time()])
-        self.journal.note(TIMING, f"{round_number}/{what}/{began:.6f}", span.encode())
 
 
 def round_view(task: TaskId, number: Round, ledger: Ledger) -> RoundView:

@@ -16,13 +16,13 @@ from zkpot.cid import MAX_OBJECT_BYTES
 from zkpot.ids import Round, device_text
 from zkpot.journal import Outgoing
 from zkpot.record import Roster, decode_object
+from zkpot.timing import note_span
 from zkpot.verify import ProofTerms, RoundTerms
 from zkpot.wire import topics
 from zkpot.wire.codec import decode, decode_tagged, encode, encode_tagged
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import Receipt, RecordProposal
 from zkpot.wire.topics import Kind
-from zkpot_aggregator.chain_work import TIMING
 from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.round import effects as do
@@ -274,10 +274,8 @@ class Driver:
     def _note_time(self, left: at.State | None) -> None:
         now = time.time()
         if left is not None:
-            name = type(left).__name__.lower()
-            span = json.dumps([self._since, now])
-            key = f"{left.start.round}/phase-{name}/{now:.6f}"
-            self._worker.journal.note(TIMING, key, span.encode())
+            phase = f"phase-{type(left).__name__.lower()}"
+            note_span(self._worker.journal, left.start.round, phase, self._since, now)
         self._since = now
 
 

@@ -10,6 +10,7 @@ from zkpot.secure.groups import round_groups
 from zkpot.secure.mask import lengths_of
 from zkpot.secure.session import check_lengths
 from zkpot.secure.sums import decode_group_sum
+from zkpot.timing import timed
 from zkpot.verify import RoundTerms
 from zkpot.wire.envelope import open_as
 from zkpot_aggregator import verifying
@@ -47,7 +48,7 @@ class GroupWorker(Worker):
         sealed = self.sealed(terms, state.sealed.cid)
         commitments = {device: sealed[device].commitment for device in session.survivors}
         deadline = terms.task.deadlines.aggregate
-        with self._timed(terms.round, "unmask"):
+        with timed(self.journal, terms.round, "unmask"):
             try:
                 vectors = {
                     each.device: await self.exchange.fetch(
@@ -76,7 +77,7 @@ class GroupWorker(Worker):
         accepted = Verdicts(state.verdicts).accepted
         groups = round_groups(terms, state.drawn.beacon, state.sealed.devices, accepted)
         sums = tuple(decode_group_sum(get_object(self.content, cid)) for cid in state.sums)
-        with self._timed(terms.round, "sum"):
+        with timed(self.journal, terms.round, "sum"):
             model, blinding = await self.verifier.run(
                 verifying.merge_groups, self.backend, groups, sums
             )

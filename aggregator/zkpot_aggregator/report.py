@@ -15,8 +15,8 @@ from zkpot.journal import Journal
 from zkpot.model import count_correct
 from zkpot.record import Record, SignedRecord, Verdicts, decode_object
 from zkpot.task import Task, decode_task, manifest_cid
+from zkpot.timing import spans
 from zkpot_aggregator.chain import GAS
-from zkpot_aggregator.chain_work import TIMING
 from zkpot_aggregator.content.base import ContentStore, get_object
 from zkpot_aggregator.driver import REJECTION
 from zkpot_aggregator.ledger.base import Ledger
@@ -168,17 +168,6 @@ class Reporter:
             if what.startswith("phase-"):
                 seconds[what.removeprefix("phase-")] += ended - began
         return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def spans(journal: Journal, number: int) -> list[tuple[str, float, float]]:
-    """(step, began, ended) of a round, in seconds since the epoch, as a role noted them."""
-    found = []
-    for event in journal.events(TIMING):
-        noted, what, _ = event.key.split("/")
-        if int(noted) == number:
-            began, ended = json.loads(event.value)
-            found.append((what, began, ended))
-    return found
 
 
 def busy_seconds(intervals: list[tuple[float, float]]) -> float:

@@ -20,6 +20,7 @@ from zkpot.opening import decode_opening, max_sealed_bytes
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import ModelOpening
 from zkpot.record import SealedList, Verdicts, decode_object
+from zkpot.timing import timed
 from zkpot.verify import MAX_PROOF_BYTES, ProofTerms, RoundTerms
 from zkpot.wire.envelope import open_as
 from zkpot.wire.messages import Commitment, Opening, Submission
@@ -92,7 +93,7 @@ class Worker(ChainWorker):
         deadline = terms.task.deadlines.commit
 
         async def judge(objects: dict[Cid, bytes]) -> verifying.Verdict:
-            with self._timed(terms.round, "check-commitment"):
+            with timed(self.journal, terms.round, "check-commitment"):
                 return await self.verifier.run(
                     verifying.judge_commitment, self.backend, terms, envelope, objects
                 )
@@ -107,7 +108,7 @@ class Worker(ChainWorker):
         deadline = terms.round.task.deadlines.prove
 
         async def judge(objects: dict[Cid, bytes]) -> verifying.Verdict:
-            with self._timed(terms.round.round, "verify"):
+            with timed(self.journal, terms.round.round, "verify"):
                 return await self.verifier.run(
                     verifying.judge_submission, self.backend, terms, envelope, objects
                 )
@@ -130,7 +131,7 @@ class Worker(ChainWorker):
                 max_bytes=max_sealed_bytes(terms.task.model.shape),
             )
             opening = self._opening(opened.message.sealed)
-            with self._timed(terms.round, "check-opening"):
+            with timed(self.journal, terms.round, "check-opening"):
                 reason, detail = await self.verifier.run(
                     verifying.judge_opening, self.backend, commitment, opening
                 )
@@ -153,7 +154,7 @@ class Worker(ChainWorker):
             for signed in state.openings
         )
         combination = terms.task.combination
-        with self._timed(terms.round, "sum"):
+        with timed(self.journal, terms.round, "sum"):
             if combination.is_sum:
                 commitments = tuple(sealed[device].commitment for device in devices)
                 total = await self.verifier.run(

@@ -1,6 +1,5 @@
 """Numbers of the report against values from elsewhere."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zkpot.ids import Round
 from zkpot.journal import Journal
-from zkpot_aggregator.chain_work import TIMING
+from zkpot.timing import note_span, spans
 from zkpot_aggregator.demo.run import _overhead
-from zkpot_aggregator.report import busy_seconds, spans, wilson_interval
+from zkpot_aggregator.report import busy_seconds, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,23 @@ def test_busy_time_is_the_number_of_busy_seconds(spans_: list[tuple[int, int]]) 
     assert busy_seconds(intervals) == busy
 
 
-def note(journal: Journal, number: int, what: str, began: float, ended: float) -> None:
-    journal.note(TIMING, f"{number}/{what}/{began:.6f}", json.dumps([began, ended]).encode())
-
-
 def test_overhead_is_what_is_neither_training_nor_proving_nor_verifying(tmp_path: Path) -> None:
     with (
         Journal.open(tmp_path / "aggregator.sqlite") as own,
         Journal.open(tmp_path / "first.sqlite") as first,
         Journal.open(tmp_path / "second.sqlite") as second,
     ):
-        note(own, 1, "phase-committing", 100, 106)
-        note(own, 1, "phase-proving", 106, 120)
-        note(own, 1, "verify", 112, 114)
-        note(own, 2, "phase-committing", 120, 130)
-        note(first, 1, "train", 90, 104)  # began before the round: only four seconds are in it
-        note(second, 1, "train", 101, 103)
-        note(first, 1, "prove", 107, 113)
-        note(second, 1, "waiting", 100, 120)
-        note(second, 2, "train", 121, 130)
+        note_span(own, Round(1), "phase-committing", 100, 106)
+        note_span(own, Round(1), "phase-proving", 106, 120)
+        note_span(own, Round(1), "verify", 112, 114)
+        note_span(own, Round(2), "phase-committing", 120, 130)
+        note_span(
+            first, Round(1), "train", 90, 104
+        )  # began before the round: only four seconds are in it
+        note_span(second, Round(1), "train", 101, 103)
+        note_span(first, Round(1), "prove", 107, 113)
+        note_span(second, Round(1), "waiting", 100, 120)
+        note_span(second, Round(2), "train", 121, 130)
         assert spans(own, 2) == [("phase-committing", 120, 130)]
         assert _overhead(1, own, [first, second]) == pytest.approx(1 - 11 / 20)
         assert _overhead(2, own, [first, second]) == pytest.approx(0.1)

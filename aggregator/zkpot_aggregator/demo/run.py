@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.journal import Journal
+from zkpot.timing import spans
 from zkpot_aggregator.audit.report import AuditReport
 from zkpot_aggregator.demo.files import (
     Device,
@@ -23,7 +24,7 @@ from zkpot_aggregator.demo.files import (
 )
 from zkpot_aggregator.demo.options import DemoOptions, check_options, remember, who_sees_models
 from zkpot_aggregator.demo.processes import Events, Process, start
-from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds, spans
+from zkpot_aggregator.report import Reporter, RoundReport, busy_seconds
 from zkpot_aggregator.task_data import load_task_data
 from zkpot_aggregator.ui.audit import audit_directory, audit_json, print_audit
 from zkpot_aggregator.ui.directory import open_directory
