@@ -1,7 +1,9 @@
 """With CI=true nothing optional is optional: a missing component fails the run at once."""
 
+import gc
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,3 +18,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     missing = [name for name in NEEDED_IN_CI if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("CI") == "true":
         pytest.exit(f"missing, and needed with CI=true: {', '.join(missing)}", returncode=13)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_are_found_where_they_are() -> Iterator[None]:
+    """What a module left open fails its own last test, not one that happens to run later."""
+    yield
+    gc.collect()

@@ -25,7 +25,7 @@ class Proxy:
 
     async def serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         """One client's connection, from its beginning to its end."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.closing(answer):
             await self._passing.wait()
             server, request = await asyncio.open_connection("127.0.0.1", self.target)
             self.connections += 1
@@ -38,7 +38,6 @@ class Proxy:
             finally:
                 self.connections -= 1
                 request.close()
-        answer.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(CHUNK_BYTES):
