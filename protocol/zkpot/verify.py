@@ -18,7 +18,7 @@ the caller's to know.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 from zkpot.batch import Batch
 from zkpot.cid import Cid
@@ -38,6 +38,8 @@ from zkpot.wire.envelope import Opened, open_as
 from zkpot.wire.messages import Commitment, Decline, Opening, Submission
 
 MAX_PROOF_BYTES = 16 * 1024 * 1024
+
+M = TypeVar("M", bound=Commitment | Submission | Decline | Opening)
 
 GetObject: TypeAlias = Callable[[Cid], bytes]
 """Reads an object by CID; raises `Rejected` (NOT_FOUND) if it cannot be had."""
@@ -100,9 +102,7 @@ class Accepted:
 
 def check_commitment_message(terms: RoundTerms, envelope: bytes) -> Opened[Commitment]:
     """Steps 1 to 3 for a commitment."""
-    opened = open_as(Commitment, envelope, terms.roster.public_keys)
-    _check_round(terms, opened.message)
-    return opened
+    return _open_of_round(Commitment, terms, envelope)
 
 
 def verify_commitment(
@@ -125,13 +125,8 @@ def check_submission_message(
     accepted: Collection[DeviceId],
 ) -> Opened[Submission]:
     """Steps 1 to 5: all that can be told before the proof is fetched."""
-    # 1, 2
-    opened = open_as(Submission, envelope, terms.roster.public_keys)
-    # 3
-    _check_round(terms, opened.message)
-    # 4
-    if opened.signer not in sealed:
-        raise Rejected(Reason.NOT_COMMITTED, device_text(opened.signer))
+    # 1 to 4
+    opened = _open_of_committed(Submission, terms, sealed, envelope)
     # 5
     if opened.signer in accepted:
         raise Rejected(Reason.DUPLICATE, "a submission of this device was accepted before")
@@ -142,19 +137,14 @@ def check_decline_message(
     terms: RoundTerms, sealed: Collection[DeviceId], envelope: bytes
 ) -> Opened[Decline]:
     """Steps 1 to 4 for a device that says it will not submit."""
-    opened = open_as(Decline, envelope, terms.roster.public_keys)
-    _check_round(terms, opened.message)
-    if opened.signer not in sealed:
-        raise Rejected(Reason.NOT_COMMITTED, device_text(opened.signer))
-    return opened
+    return _open_of_committed(Decline, terms, sealed, envelope)
 
 
 def check_opening_message(
     terms: RoundTerms, accepted: Collection[DeviceId], envelope: bytes
 ) -> Opened[Opening]:
     """Steps 1 to 3 for a plain opening, which only an accepted device may send."""
-    opened = open_as(Opening, envelope, terms.roster.public_keys)
-    _check_round(terms, opened.message)
+    opened = _open_of_round(Opening, terms, envelope)
     if opened.signer not in accepted:
         raise Rejected(Reason.NOT_COMMITTED, f"{device_text(opened.signer)} is not accepted")
     return opened
@@ -233,10 +223,26 @@ def check_claims(proof: ProofObject, statement: Statement, system: ProofSystem) 
             raise Rejected(reason, "the proof is about something else")
 
 
-def _check_round(terms: RoundTerms, message: Commitment | Submission | Opening | Decline) -> None:
+def _open_of_committed(
+    message_type: type[M], terms: RoundTerms, sealed: Collection[DeviceId], envelope: bytes
+) -> Opened[M]:
+    # 1 to 3
+    opened = _open_of_round(message_type, terms, envelope)
+    # 4
+    if opened.signer not in sealed:
+        raise Rejected(Reason.NOT_COMMITTED, device_text(opened.signer))
+    return opened
+
+
+def _open_of_round(message_type: type[M], terms: RoundTerms, envelope: bytes) -> Opened[M]:
+    # 1, 2
+    opened = open_as(message_type, envelope, terms.roster.public_keys)
+    # 3
+    message = opened.message
     if message.task != terms.task_id:
         raise Rejected(Reason.UNKNOWN_TASK, message.task.hex())
     if message.round != terms.round:
         raise Rejected(Reason.STALE_ROUND, f"for round {message.round}, this is {terms.round}")
     if message.parent != terms.parent:
         raise Rejected(Reason.WRONG_PARENT, f"parent {message.parent.hex()[:16]}")
+    return opened
