@@ -1,12 +1,12 @@
 """What the demonstration is asked to do, checked before anything starts."""
 
-import importlib.util
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from zkpot.aggregation import FEDAVG, SECURE, Aggregation, parse_aggregation
 from zkpot.errors import ExitCode, Fatal, Rejected
+from zkpot.proof.registry import EZKL, SUMCHECK, installed
 from zkpot_aggregator.rules.registry import models_needed
 
 PLAIN = f"plain:{FEDAVG}"
@@ -35,8 +35,7 @@ LYING = "lying-aggregator"
 GROUP_SIZE = 5
 """So that six devices make two groups: one that fails need not fail the round."""
 
-_NAME_TO_SYSTEM = {"ezkl": "ezkl/1", "sumcheck": "sumcheck/1"}
-_SYSTEM_TO_PACKAGE = {"ezkl": "ezkl", "sumcheck": "zkpot_prover"}
+_NAME_TO_SYSTEM = {"ezkl": EZKL, "sumcheck": SUMCHECK}
 OPTIONS_FILE = "demo.json"
 
 
@@ -127,7 +126,7 @@ def _system_problems(options: DemoOptions) -> list[str]:
     assert options.proof_system is not None
     if options.proof_system not in _NAME_TO_SYSTEM:
         return [f"--proof-system: {options.proof_system!r} is not sumcheck or ezkl"]
-    if importlib.util.find_spec(_SYSTEM_TO_PACKAGE[options.proof_system]) is None:
+    if options.system_id not in installed():
         raise Fatal(
             ExitCode.DEPENDENCY,
             f"the proof system {options.proof_system} is not installed: "
@@ -184,7 +183,7 @@ def remember(options: DemoOptions, directory: Path) -> None:
 
 def _default_system() -> str:
     for name in ("sumcheck", "ezkl"):
-        if importlib.util.find_spec(_SYSTEM_TO_PACKAGE[name]) is not None:
+        if _NAME_TO_SYSTEM[name] in installed():
             return name
     raise Fatal(
         ExitCode.DEPENDENCY,
