@@ -25,7 +25,7 @@ from zkpot.datasets import DIGITS_SPEC, Split, split_digits
 from zkpot.initial import initial_model
 from zkpot.model import Int64Array, count_correct
 from zkpot.task import Gate
-from zkpot_agent.hostile_trainers import FreeRider, Gaussian, LabelFlip, SignFlip
+from zkpot_agent.hostile_trainers import NAME_TO_ATTACK, Attacker
 from zkpot_agent.train.mlp import MlpTrainer
 from zkpot_agent.train.trainer import Trainer, TrainSettings
 from zkpot_aggregator.rules.registry import find_rule
@@ -38,13 +38,8 @@ ALPHA = 0.5
 """Dirichlet, as in the demonstration: devices have few classes each."""
 
 RULES = ("fedavg", "median", "trimmed-mean:30", "krum:3", "multi-krum:3:5", "norm-clipping:15000")
-ATTACKS: dict[str, Trainer | None] = {
-    "none": None,
-    "sign-flip": SignFlip(),
-    "gaussian": Gaussian(),
-    "label-flip": LabelFlip(),
-    "free-rider": FreeRider(),
-}
+NO_ATTACK = "none"
+ATTACKS = (NO_ATTACK, *NAME_TO_ATTACK)
 GATES = {"off": Gate(0, BATCH), "on": Gate(0, BATCH // 3 + 1)}
 
 COLUMNS = (
@@ -102,8 +97,8 @@ def task(case: Case, seed: int, rounds: int) -> Ended:
     """One whole task; the last devices attack."""
     split = split_digits(DEVICES, ALPHA, seed)
     trainers: list[Trainer] = [MlpTrainer()] * DEVICES
-    if (attacker := ATTACKS[case.attack]) is not None:
-        trainers[-HOSTILE:] = [attacker] * HOSTILE
+    if case.attack != NO_ATTACK:
+        trainers[-HOSTILE:] = [Attacker(NAME_TO_ATTACK[case.attack])] * HOSTILE
     model, failed = initial_model(DIGITS_SPEC, seed), 0
     for number, batch in enumerate(_batches(split.pool, seed, rounds), 1):
         thetas = list(_trained(trainers, split, model, seed, number))

@@ -26,8 +26,7 @@ from zkpot.wire.codec import decode, encode
 from zkpot.wire.envelope import Envelope, open_as, sign
 from zkpot.wire.messages import Commitment, Submission
 from zkpot.wire.topics import Kind
-from zkpot_agent import hostile_trainers
-from zkpot_agent.hostile_trainers import train_with
+from zkpot_agent.hostile_trainers import NAME_TO_ATTACK, Attack, Attacker, train_with
 from zkpot_agent.masking import Membership
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
@@ -192,28 +191,13 @@ class WrongSum(Worker):
     membership_type = _WrongMember
 
 
-class SignFlip(Worker):
-    """See `hostile_trainers.SignFlip`."""
+def _attacking(attack: Attack) -> type[Worker]:
+    """A worker that follows the protocol with the model that this attack makes."""
 
-    training = staticmethod(partial(train_with, hostile_trainers.SignFlip()))
+    class AttackingWorker(Worker):
+        training = staticmethod(partial(train_with, Attacker(attack)))
 
-
-class Gaussian(Worker):
-    """See `hostile_trainers.Gaussian`."""
-
-    training = staticmethod(partial(train_with, hostile_trainers.Gaussian()))
-
-
-class LabelFlip(Worker):
-    """See `hostile_trainers.LabelFlip`."""
-
-    training = staticmethod(partial(train_with, hostile_trainers.LabelFlip()))
-
-
-class FreeRider(Worker):
-    """See `hostile_trainers.FreeRider`."""
-
-    training = staticmethod(partial(train_with, hostile_trainers.FreeRider()))
+    return AttackingWorker
 
 
 _KIND_TO_WORKER: dict[str, type[Worker]] = {
@@ -225,10 +209,7 @@ _KIND_TO_WORKER: dict[str, type[Worker]] = {
     "garbage": Garbage,
     "silent-after-commit": SilentAfterCommit,
     "wrong-sum": WrongSum,
-    "sign-flip": SignFlip,
-    "gaussian": Gaussian,
-    "label-flip": LabelFlip,
-    "free-rider": FreeRider,
+    **{name: _attacking(attack) for name, attack in NAME_TO_ATTACK.items()},
 }
 
 KINDS = tuple(_KIND_TO_WORKER)
