@@ -21,6 +21,7 @@ from bench.cases import NAME_TO_SYSTEM, shape_of
 from zkpot.errors import ZkpotError
 from zkpot.proof.jobs import Backend
 from zkpot.proof.registry import SYSTEM_TO_PACKAGE
+from zkpot.proof.system import no_progress
 from zkpot.task import SRS_INSECURE_DEMO
 from zkpot_agent.trial import Trial, random_batch, random_theta, subject, trial
 
@@ -38,7 +39,7 @@ _SEED = 1
 def measured(job: dict[str, Any]) -> dict[str, Any]:
     """The fields of a row; each time is the best of the job's repeats."""
     backend = _backend(job)
-    trials = [trial(_no_progress, backend, _SEED + number) for number in range(job["repeats"])]
+    trials = [trial(no_progress, backend, _SEED + number) for number in range(job["repeats"])]
     first = trials[0]
     row: dict[str, Any] = {name: min(_values(trials, name)) for name in _SECONDS}
     if not first.wellformed_bytes:
@@ -64,7 +65,7 @@ def verified_together(job: dict[str, Any]) -> dict[str, Any]:
     batch = random_batch(backend.shape, theta, backend.batch_size, generator)
     subjects = [subject(system, backend.shape, theta, batch) for _ in range(number)]
     statements = [each.statement for each in subjects]
-    proofs = [system.prove(each.statement, each.opening, _no_progress) for each in subjects]
+    proofs = [system.prove(each.statement, each.opening, no_progress) for each in subjects]
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()
@@ -79,7 +80,7 @@ def prepared(job: dict[str, Any]) -> dict[str, Any]:
     """Seconds that the keys of the shape cost once; they stay in the job's cache."""
     system = _backend(job).load()
     start = time.perf_counter()
-    system.prepare(_no_progress)
+    system.prepare(no_progress)
     return {"setup_s": time.perf_counter() - start}
 
 
@@ -113,10 +114,6 @@ def _backend(job: dict[str, Any]) -> Backend:
 
 def _values(trials: list[Trial], name: str) -> list[float]:
     return [asdict(each)[name] for each in trials]
-
-
-def _no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from zkpot.keys import KeyPair
 from zkpot.model import ModelSpec, count_correct
 from zkpot.proof.registry import SUMCHECK
 from zkpot.proof.sumcheck import SumcheckCommitments, SumcheckSystem
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.record import Roster, RosterEntry, SealedList, Verdict, Verdicts
 from zkpot.statement import Statement, commitment_context, commitment_digest
 from zkpot.task import Deadlines, Gate, LedgerTerms, Pool, Task, Weighting
@@ -117,7 +117,7 @@ class Fleet:
             statement.batch.digest,
             statement.context,
             statement.count,
-            self.system.prove(statement, opening, lambda _what, _fraction: None),
+            self.system.prove(statement, opening, no_progress),
         )
 
     def check_seal(self) -> None:

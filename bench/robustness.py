@@ -24,6 +24,7 @@ from zkpot.batch import Batch
 from zkpot.datasets import DIGITS_SPEC, Split, split_digits
 from zkpot.initial import initial_model
 from zkpot.model import Int64Array, count_correct
+from zkpot.proof.system import no_progress
 from zkpot.task import Gate
 from zkpot_agent.hostile_trainers import NAME_TO_ATTACK, Attacker
 from zkpot_agent.train.mlp import MlpTrainer
@@ -127,9 +128,7 @@ def _trained(
     settings = TrainSettings(epochs=15)
     for device, (trainer, data) in enumerate(zip(trainers, split.devices, strict=True)):
         own_seed = 1000 * (seed * DEVICES + device) + number
-        yield trainer.train(
-            DIGITS_SPEC, model, data, settings, seed=own_seed, progress=lambda _what, _share: None
-        )
+        yield trainer.train(DIGITS_SPEC, model, data, settings, seed=own_seed, progress=no_progress)
 
 
 def _batches(pool: Batch, seed: int, rounds: int) -> Iterator[Batch]:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.asynchronous import run_here
+
+from zkpot.proof import child
 
 settings.register_profile("emulated", suppress_health_check=[HealthCheck.too_slow])
 """Where the processor is emulated, it is no fault of a test that its inputs come slowly."""
@@ -25,3 +28,9 @@ def leaks_are_found_where_they_are() -> Iterator[None]:
     """What a module left open fails its own last test, not one that happens to run later."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What devices leave to child processes runs here and now."""
+    monkeypatch.setattr(child, "run", run_here)

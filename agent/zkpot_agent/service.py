@@ -18,7 +18,7 @@ from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof.registry import available
-from zkpot.proof.system import Progress
+from zkpot.proof.system import Progress, no_progress
 from zkpot.secure.exchange import Confirmations, Delivery, KeyList, Survivors
 from zkpot.task import Task, decode_task, manifest_cid
 from zkpot.wire import topics
@@ -70,7 +70,7 @@ class AgentService:
         config: AgentConfig,
         *,
         worker_type: type[Worker] = Worker,
-        progress: Progress = lambda _what, _fraction: None,
+        progress: Progress = no_progress,
         notifier: Notifier | None = None,
     ) -> None:
         if config.privacy.differential is not None:

@@ -19,7 +19,7 @@ from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
-from zkpot.proof.system import Progress
+from zkpot.proof.system import Progress, no_progress
 from zkpot.record import Roster, RosterEntry
 from zkpot.wire import topics
 from zkpot.wire.envelope import envelope_digest, open_envelope
@@ -71,7 +71,7 @@ class AggregatorService:
         ledger: Callable[[AggregatorConfig, Layout, contextlib.ExitStack], Ledger] = open_ledger,
         on_ready: OnReady = lambda _ready: None,
         on_state: OnState = lambda _state: None,
-        progress: Progress = lambda _what, _fraction: None,
+        progress: Progress = no_progress,
     ) -> None:
         config = with_credentials(config)
         self._config = config

@@ -13,6 +13,7 @@ from zkpot.cid import Cid, node_cid
 from zkpot.errors import Reason, Rejected
 from zkpot.journal import Journal
 from zkpot.link import BrokerSettings
+from zkpot.proof.system import no_progress
 from zkpot.wire.messages import Announcement
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig, DataConfig, ExportConfig
@@ -110,7 +111,7 @@ def tools(folder: Path, journal: Journal, **changes: Any) -> dict[str, Any]:
         "journal": journal,
         "blocks": JournalBlocks(journal),
         "objects": FakeObjects(None, OPERATOR.id),  # type: ignore[arg-type]
-        "progress": lambda _what, _fraction: None,
+        "progress": no_progress,
     }
     return arguments | changes
 

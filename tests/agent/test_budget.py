@@ -3,9 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ pytest.importorskip("zkpot_prover")
 
 from tests.agent.announcements import announcement
 from tests.agent.devices import FakeObjects, config, spawn, tools
-from tests.protocol.fakes import no_progress
+from tests.asynchronous import in_loop
 from tests.protocol.rounds import OPERATOR, SPEC, make_samples, make_task
 
 from zkpot.cid import split_object
@@ -27,7 +25,6 @@ from zkpot.initial import initial_model
 from zkpot.journal import Journal
 from zkpot.keys import create_key_file
 from zkpot.model import check_bounds
-from zkpot.proof import child
 from zkpot.proof.system import ModelOpening
 from zkpot.wire.messages import Announcement, Phase
 from zkpot_agent.check import Device, check_privacy
@@ -46,27 +43,6 @@ NOISE = PrivacySettings(clip=0.5, noise_multiplier=4.0, epsilon=3.0, delta=1e-5)
 START = initial_model(SPEC, 7)
 GENESIS = split_object(START.encode())[0]
 FILE = "journal.sqlite"
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs an asynchronous test to its end."""
-
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs run here and now; `test_in_real_child_processes` runs them as they are."""
-
-    async def run(job: Callable[..., Any], *args: Any, **_limits: Any) -> Any:
-        await asyncio.sleep(0)
-        return job(no_progress, *args)
-
-    monkeypatch.setattr(child, "run", run)
 
 
 def settled(folder: Path, noise: PrivacySettings | None) -> AgentConfig:

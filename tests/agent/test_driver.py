@@ -1,14 +1,13 @@
 """The device's driver: on disk first, then the effect, and the same after any crash."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.agent.announcements import announcement, cid
 from tests.agent.devices import FakeWorker, fake_worker, spawn
+from tests.asynchronous import in_loop
 from tests.protocol.rounds import key
 
 from zkpot.cid import cid_text, split_object
@@ -30,16 +29,6 @@ from zkpot_agent.round_secrets import opening_key
 
 ROUND = Round(1)
 FILE = "journal.sqlite"
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs an asynchronous test to its end."""
-
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 async def settle() -> None:

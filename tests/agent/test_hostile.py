@@ -4,7 +4,7 @@ The proof system is fake and runs in this process; what is under test is what wo
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.agent.devices import FakeObjects, tools
-from tests.protocol.fakes import FakeProofSystem, no_progress
+from tests.asynchronous import run_here
+from tests.protocol.fakes import FakeProofSystem
 from tests.protocol.rounds import BATCH, BEACON, OPERATOR, PARENT, ROUND, MadeRound, make_round
 
 from zkpot.cid import Cid, join_object, raw_cid
@@ -123,14 +124,10 @@ class Stand:
 
 @pytest.fixture
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
-    async def in_process(job: Callable[..., Any], *args: Any, **_limits: Any) -> Any:
-        await asyncio.sleep(0)
-        return job(no_progress, *args)
-
     def fake(_name: str, shape: Shape, batch_size: int, **_: Any) -> FakeProofSystem:
         return FakeProofSystem(shape, batch_size)
 
-    monkeypatch.setattr(child, "run", in_process)
+    monkeypatch.setattr(child, "run", run_here)
     monkeypatch.setattr(registry, "load", fake)
     made = Stand(tmp_path)
     yield made

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tests.protocol.fakes import no_progress
 
 from zkpot.batch import Batch
 from zkpot.datasets import DIGITS_SPEC, split_digits
 from zkpot.initial import initial_model
 from zkpot.model import Int64Array, check_bounds, count_correct
+from zkpot.proof.system import no_progress
 from zkpot_agent.hostile_trainers import (
     Attack,
     Attacker,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.protocol.fakes import FakeProofSystem, no_progress
+from tests.protocol.fakes import FakeProofSystem
 from tests.protocol.rounds import BEACON, MadeRound, make_round
 
 from zkpot.aggregation import GroupTerms
@@ -13,6 +13,7 @@ from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId
 from zkpot.model import Shape
 from zkpot.proof import registry
+from zkpot.proof.system import no_progress
 from zkpot.record import Record, Verdicts
 from zkpot.secure.groups import Group, round_groups
 from zkpot.secure.sums import GroupSum, encode_group_sum

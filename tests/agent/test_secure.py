@@ -1,11 +1,8 @@
 """Secure aggregation on real devices: whatever dies when, the sum is right and said once."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +10,12 @@ import pytest
 pytest.importorskip("zkpot_prover")
 
 from tests.agent.fleet import Fleet, Unit
-from tests.protocol.fakes import no_progress
+from tests.asynchronous import in_loop
 from tests.protocol.rounds import ROUND
 
 from zkpot.config import parse_config
 from zkpot.errors import Fatal
 from zkpot.journal import Journal, Outgoing
-from zkpot.proof import child
 from zkpot.secure.exchange import Advertisement, KeyList, Survivors
 from zkpot.secure.session import STEP_TO_MESSAGE, Step, told
 from zkpot.secure.states import Advertised, Dealt
@@ -31,27 +27,6 @@ from zkpot_agent.round import states as at
 from zkpot_agent.round_secrets import kept_member
 
 STEPS = tuple(Step)[:-1]
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs an asynchronous test to its end."""
-
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long steps run here and now; `test_over_real_child_processes` runs them as they are."""
-
-    async def run(job: Callable[..., Any], *args: Any, **_limits: Any) -> Any:
-        await asyncio.sleep(0)
-        return job(no_progress, *args)
-
-    monkeypatch.setattr(child, "run", run)
 
 
 async def play(fleet: Fleet, *, until: Step = Step.DONE) -> None:

@@ -1,15 +1,10 @@
 """A configuration file as an operator has it; devices whose long steps run in this process."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.protocol.fakes import no_progress
 
 from zkpot.keys import create_key_file
-from zkpot.proof import child
 from zkpot_aggregator.embedded.passwords import make_password
 
 
@@ -40,14 +35,3 @@ password_file = "password-{number}"
     path = tmp_path / "aggregator.toml"
     path.write_text(text)
     return path
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What devices leave to child processes runs here and now."""
-
-    async def run(job: Callable[..., Any], *args: Any, **_limits: Any) -> Any:
-        await asyncio.sleep(0)
-        return job(no_progress, *args)
-
-    monkeypatch.setattr(child, "run", run)

@@ -9,7 +9,6 @@ import asyncio
 import pickle
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path
 from typing import Any, Self, TypeVar, TypeVarTuple
 
@@ -25,7 +24,7 @@ from zkpot.link import BrokerSettings, Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.memory import MemoryBroker, MemoryLink
 from zkpot.model import WEIGHT_MAX, WEIGHT_MIN, Int64Array, Shape
-from zkpot.proof.system import ModelOpening, Progress, ProofSystem
+from zkpot.proof.system import ModelOpening, Progress, ProofSystem, no_progress
 from zkpot.record import Record, Roster, RosterEntry, SignedRecord, decode_object
 from zkpot.secure.exchange import Confirmations, Delivery, KeyList, Survivors
 from zkpot.secure.states import MemberState, decode_state
@@ -327,7 +326,7 @@ class Agent(Process):
         objects = Objects(self._exchange, OPERATOR.id)
         worker_type = fleet.device_types.get(number, Untrained)
         worker = worker_type(
-            config, handle.task, self.key, self.journal, blocks, objects, lambda _w, _f: None
+            config, handle.task, self.key, self.journal, blocks, objects, no_progress
         )
         self.driver = AgentDriver(worker, self.spawn)
         self.driver.resume()
@@ -500,13 +499,3 @@ class Fleet:
         assert np.array_equal(model.theta_sum, expected)
         assert model.weight == sum(each.weight for each in record.sum.summands)
         assert self.audit().fault is None
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs an asynchronous test to its end."""
-
-    @wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("zkpot_prover")
 
-from tests.aggregator.secure_fleet import Fleet, device_key, in_loop, random_model, task_config
+from tests.aggregator.secure_fleet import Fleet, device_key, random_model, task_config
+from tests.asynchronous import in_loop
 
 from zkpot.record import Roster, decode_object
 from zkpot.wire.codec import decode, encode

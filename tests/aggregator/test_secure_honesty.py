@@ -16,10 +16,10 @@ from tests.aggregator.secure_fleet import (
     OPERATOR,
     Fleet,
     device_key,
-    in_loop,
     random_model,
     task_config,
 )
+from tests.asynchronous import in_loop
 
 from zkpot.aggregate import GlobalModel
 from zkpot.batch import draw
@@ -28,6 +28,7 @@ from zkpot.cid import Cid
 from zkpot.errors import Failure, Reason
 from zkpot.ids import DeviceId, Digest, Round
 from zkpot.model import Int64Array
+from zkpot.proof.system import no_progress
 from zkpot.record import Record, SealedList, Verdicts, decode_object
 from zkpot.secure.groups import Group, round_groups
 from zkpot.secure.keys import pair_seed
@@ -239,7 +240,7 @@ def refused_by(fleet: Fleet, record: Record) -> None:
     for device, count in verdicts.items():
         with pytest.raises(CheckFailed) as caught:
             jobs.check_record(
-                lambda _what, _fraction: None,
+                no_progress,
                 fleet.handle.task.backend(fleet.folder),
                 expected(fleet),
                 record,

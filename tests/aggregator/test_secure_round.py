@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("zkpot_prover")
 
-from tests.aggregator.secure_fleet import Fleet, device_key, in_loop
+from tests.aggregator.secure_fleet import Fleet, device_key
+from tests.asynchronous import in_loop
 
 from zkpot.errors import Failure
 from zkpot.ids import device_text

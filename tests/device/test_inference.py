@@ -20,6 +20,7 @@ from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.initial import initial_model
 from zkpot.journal import Journal
 from zkpot.model import predict
+from zkpot.proof.system import no_progress
 from zkpot.task import encode_task
 from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import AgentConfig, ExportConfig, HookConfig
@@ -127,7 +128,7 @@ def test_what_export_refuses(config: AgentConfig, tmp_path: Path) -> None:
 
 def test_litert_is_tried_for_real() -> None:
     pytest.importorskip("ai_edge_litert")
-    assert try_litert(lambda _what, _fraction: None) == 96
+    assert try_litert(no_progress) == 96
 
 
 # --- inputs ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from zkpot.initial import initial_model
 from zkpot.journal import Journal
 from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
 from zkpot.proof import child
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.wire.messages import Announcement, Phase
 from zkpot_agent import jobs, thermal_job
 from zkpot_agent.config import DataConfig, TrainConfig
@@ -156,5 +156,5 @@ def test_a_hot_board_holds_training_until_it_has_cooled_down(tmp_path: Path) -> 
 
     held = asyncio.run(scenario())
     assert said[-1] == "training"
-    free = jobs.train(lambda _what, _fraction: None, task, start, data, config, 7)
+    free = jobs.train(no_progress, task, start, data, config, 7)
     assert np.array_equal(held.theta, free.theta)

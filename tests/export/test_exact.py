@@ -14,7 +14,7 @@ from zkpot.errors import Rejected
 from zkpot.ids import Digest
 from zkpot.initial import initial_model
 from zkpot.model import Int64Array, Shape, UInt8Array, count_correct, logits, predict
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.statement import Statement
 from zkpot_agent.export.bounds import INT32_LIMIT, worst_values
 from zkpot_agent.export.litert import LiteRtModel, evaluate
@@ -83,7 +83,7 @@ def _see_proven(shape: Shape, theta: Int64Array, batch: Batch, count: int) -> No
     opening = ModelOpening(theta, system.commitments.random_blinding())
     commitment = system.commitments.commit(opening)
     statement = Statement(commitment, batch, Digest(bytes(32)), count)
-    proof = system.prove(statement, opening, lambda _label, _fraction: None)
+    proof = system.prove(statement, opening, no_progress)
     system.verify(statement, proof)
     other = replace(statement, count=count - 1 if count else 1)
     with pytest.raises(Rejected):
@@ -152,7 +152,7 @@ def test_trained_digits_on_all_samples() -> None:
         split.devices[0],
         TrainSettings(),
         seed=1,
-        progress=lambda _label, _fraction: None,
+        progress=no_progress,
     )
     data, graph = to_tflite(shape, theta), to_onnx(shape, theta)
     for part in (*split.devices, split.pool, split.holdout):

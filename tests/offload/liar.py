@@ -7,6 +7,7 @@ from zkpot.ids import Digest
 from zkpot.keys import KeyPair
 from zkpot.offload import open_job
 from zkpot.proof.jobs import Backend
+from zkpot.proof.system import no_progress
 from zkpot_aggregator.prover.jobs import SealedJob
 
 
@@ -17,4 +18,4 @@ def prove_another(task: SealedJob) -> bytes:
     statement = dataclasses.replace(job.statement, context=Digest(secrets.token_bytes(32)))
     size = statement.batch.size
     system = Backend(job.proof_system, job.shape, size, task.cache_dir, job.srs).load()
-    return system.prove(statement, job.model_opening, lambda _what, _fraction: None)
+    return system.prove(statement, job.model_opening, no_progress)

@@ -20,6 +20,7 @@ from tests.offload.rig import (
 )
 
 from zkpot.keys import KeyPair
+from zkpot.proof.system import no_progress
 
 pytest.importorskip("zkpot_prover")
 pytest.importorskip("distributed")
@@ -75,7 +76,7 @@ async def two_proofs_and_a_mistake(folder: Path, address: str) -> None:
         ):
             for seed in (1, 2):
                 request = proof_request(seed)
-                check(request, await made.client.prove(request, lambda _what, _fraction: None))
+                check(request, await made.client.prove(request, no_progress))
             job = made.client.offer(key.id, b"not a sealed box", 60)
             failed = await proving.until(event="job", state="failed")
             made.client.withdraw(key.id, job)

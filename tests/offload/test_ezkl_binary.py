@@ -21,7 +21,7 @@ from zkpot.proof import child
 from zkpot.proof.child import Limits
 from zkpot.proof.jobs import Backend
 from zkpot.proof.registry import EZKL, SUMCHECK
-from zkpot.proof.system import Obstacle, Progress, ProvingFailed
+from zkpot.proof.system import Obstacle, Progress, ProvingFailed, no_progress
 from zkpot_agent.trial import Subject, random_batch, random_theta, subject
 from zkpot_aggregator.prover.config import ProverConfig
 from zkpot_aggregator.prover.jobs import SealedJob, prove_sealed
@@ -35,10 +35,6 @@ SHAPE = Shape((4, 3, 2), (0,), 16)
 BATCH = 4
 PATIENT_S = 60.0
 SECRET = "2bd806c97f0e00af1a1fc3328fa763a9"
-
-
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 @pytest.fixture(scope="module")

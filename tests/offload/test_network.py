@@ -24,6 +24,7 @@ from tests.offload.rig import (
 
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair
+from zkpot.proof.system import no_progress
 from zkpot.wire.prover_messages import JobState
 from zkpot_agent.config import ProveMode
 from zkpot_agent.proving.benchmark import benchmark
@@ -35,10 +36,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.prover, pytest.mark.enable_socket]
 
 AGENTS = 20
 DONE_BEFORE_DEATH = 2
-
-
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 @dataclass

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.offload.rig import LIMITS, check, proof_request
 
 from zkpot.journal import Journal
-from zkpot.proof.system import Obstacle, Progress, ProvingFailed
+from zkpot.proof.system import Obstacle, Progress, ProvingFailed, no_progress
 from zkpot.wire.codec import decode, encode
 from zkpot_agent.config import LimitsConfig, ProveConfig, ProveMode
 from zkpot_agent.proving.benchmark import benchmark
@@ -22,10 +22,6 @@ pytest.importorskip("zkpot_prover")
 
 MEASURED = Measured("sumcheck/1", "64-32-10", 1, 100, 2000, 40_000, 50_000)
 FAILED = replace(MEASURED, prove_ms=0, interpreter_kb=0, peak_kb=0, problem="out-of-memory")
-
-
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 # --- estimates ------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from zkpot.cid import raw_cid
 from zkpot.errors import Reason
 from zkpot.keys import KeyPair, seal
 from zkpot.offload import make_job, seal_job
-from zkpot.proof.system import ProvingFailed
+from zkpot.proof.system import ProvingFailed, no_progress
 from zkpot.wire.codec import encode
 from zkpot.wire.prover_messages import JobState
 from zkpot_agent.proving.offload import Standing
@@ -36,10 +36,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.prover, pytest.mark.enable_socket]
 
 PATIENT_S = 60
 """A lease that outlives the restart of a prover on a busy machine."""
-
-
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 @dataclass(frozen=True)

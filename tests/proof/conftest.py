@@ -12,14 +12,10 @@ from zkpot.batch import Batch
 from zkpot.ids import Digest
 from zkpot.model import Int64Array, Shape, count_correct
 from zkpot.proof.ezkl.backend import EzklSystem
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.statement import Statement
 
 SMALL = Shape((4, 3, 2), (0,), 16)
-
-
-def no_progress(what: str, fraction: float) -> None:
-    """Drops progress."""
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,9 @@ from zkpot.proof.ezkl.points import (
     read_point,
     weighted_sum,
 )
+from zkpot.proof.system import no_progress
 
 pytestmark = pytest.mark.prover
-
-
-def no_progress(what: str, fraction: float) -> None:
-    """Drops progress."""
 
 
 def test_prefix_order_is_the_order_of_the_inputs(system: EzklSystem, case: Any) -> None:

@@ -11,7 +11,7 @@ from zkpot.model import Shape, count_correct, logits
 from zkpot.proof.ezkl import circuit, engine
 from zkpot.proof.ezkl.backend import EzklSystem
 from zkpot.proof.ezkl.points import SCALAR_MODULUS, felt, felts
-from zkpot.proof.system import Obstacle, ProvingFailed
+from zkpot.proof.system import Obstacle, ProvingFailed, no_progress
 
 pytestmark = pytest.mark.prover
 
@@ -21,10 +21,6 @@ SHAPES = (
     Shape((2, 3, 3, 3), (0, 0), 8),
     Shape((5, 2, 4), (0,), 8),
 )
-
-
-def no_progress(what: str, fraction: float) -> None:
-    """Drops progress."""
 
 
 def circuit_count(system: EzklSystem, theta: Any, batch: Batch, context: int = 9) -> int:

@@ -10,15 +10,11 @@ from zkpot.errors import Reason, Rejected
 from zkpot.model import Shape
 from zkpot.proof.ezkl import engine, srs
 from zkpot.proof.ezkl.backend import EzklSystem
-from zkpot.proof.system import Obstacle, ProvingFailed
+from zkpot.proof.system import Obstacle, ProvingFailed, no_progress
 
 pytestmark = pytest.mark.prover
 
 TINY = Shape((2, 2), (), 8)
-
-
-def no_progress(what: str, fraction: float) -> None:
-    """Drops progress."""
 
 
 def demo(cache_dir: Path) -> EzklSystem:

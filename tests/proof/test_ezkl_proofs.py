@@ -25,16 +25,12 @@ from zkpot.proof.ezkl.points import (
     read_point,
     write_point,
 )
-from zkpot.proof.system import ModelOpening, Obstacle, ProvingFailed
+from zkpot.proof.system import ModelOpening, Obstacle, ProvingFailed, no_progress
 from zkpot.statement import Statement, submission_context
 
 pytestmark = pytest.mark.prover
 
 THETA, INPUTS, ONEHOT, TIES, CONTEXT = range(5)
-
-
-def no_progress(what: str, fraction: float) -> None:
-    """Drops progress."""
 
 
 def assert_rejected(

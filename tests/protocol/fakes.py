@@ -22,10 +22,6 @@ BLINDING_BYTES = 16
 ENTRY_BYTES = 8
 
 
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
-
-
 @dataclass(frozen=True)
 class FakeCommitments:
     """Entry i of theta becomes theta_i + blinding * (i + 1), modulo a prime."""

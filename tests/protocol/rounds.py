@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from tests.protocol.fakes import FakeProofSystem, no_progress
+from tests.protocol.fakes import FakeProofSystem
 
 from zkpot import merkle
 from zkpot.aggregate import GlobalModel, decode_global_model
@@ -19,7 +19,7 @@ from zkpot.ids import Beacon, DeviceId, Digest, Round, TaskId, digest
 from zkpot.initial import initial_model
 from zkpot.keys import KeyPair
 from zkpot.model import ModelSpec, Shape, count_correct
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.record import Record, Roster, RosterEntry, SealedList, Sum, Summand, Verdict, Verdicts
 from zkpot.statement import commitment_context
 from zkpot.task import Deadlines, Gate, LedgerTerms, Pool, Task, Weighting, encode_task, task_id

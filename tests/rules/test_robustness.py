@@ -13,6 +13,7 @@ from zkpot.aggregate import GlobalModel
 from zkpot.batch import Batch
 from zkpot.datasets import DIGITS_SPEC, split_digits
 from zkpot.model import count_correct
+from zkpot.proof.system import no_progress
 from zkpot_agent.train.mlp import MlpTrainer
 from zkpot_agent.train.trainer import TrainSettings
 
@@ -39,7 +40,7 @@ def good() -> GlobalModel:
     generator = np.random.default_rng(0)
     start.theta_sum[: 64 * 32] = generator.integers(-20, 21, 64 * 32)
     theta = MlpTrainer().train(
-        DIGITS_SPEC, start, data, TrainSettings(epochs=5), seed=1, progress=lambda _w, _s: None
+        DIGITS_SPEC, start, data, TrainSettings(epochs=5), seed=1, progress=no_progress
     )
     return GlobalModel(theta, 1)
 

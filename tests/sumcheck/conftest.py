@@ -9,17 +9,13 @@ import pytest
 from zkpot.batch import Batch
 from zkpot.ids import Digest
 from zkpot.model import Int64Array, Shape, count_correct
-from zkpot.proof.system import ModelOpening, ProofSystem
+from zkpot.proof.system import ModelOpening, ProofSystem, no_progress
 from zkpot.statement import Statement
 
 pytest.importorskip("zkpot_prover")
 
 SMALL = Shape((4, 3, 2), (0,), 16)
 BATCH = 4
-
-
-def no_progress(_what: str, _fraction: float) -> None:
-    """Drops progress."""
 
 
 @dataclass(frozen=True)

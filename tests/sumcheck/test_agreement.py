@@ -14,7 +14,6 @@ from tests.sumcheck.conftest import (
     SMALL,
     Case,
     make_case,
-    no_progress,
     random_batch,
     random_theta,
 )
@@ -22,7 +21,7 @@ from tests.sumcheck.conftest import (
 from zkpot.errors import Reason, Rejected
 from zkpot.model import Shape
 from zkpot.proof.sumcheck import SumcheckSystem
-from zkpot.proof.system import ProofSystem
+from zkpot.proof.system import ProofSystem, no_progress
 from zkpot_aggregator.audit.independent import IndependentSystem
 
 pytestmark = [pytest.mark.prover, pytest.mark.timeout(600)]

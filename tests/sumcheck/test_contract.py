@@ -11,7 +11,6 @@ from tests.sumcheck.conftest import (
     SMALL,
     Case,
     make_case,
-    no_progress,
     random_batch,
     random_theta,
 )
@@ -22,7 +21,7 @@ from zkpot.ids import Beacon, Digest, Round, TaskId
 from zkpot.keys import KeyPair
 from zkpot.model import count_correct
 from zkpot.proof import registry
-from zkpot.proof.system import ModelOpening, Obstacle, ProofSystem, ProvingFailed
+from zkpot.proof.system import ModelOpening, Obstacle, ProofSystem, ProvingFailed, no_progress
 from zkpot.statement import submission_context
 
 pytestmark = pytest.mark.prover

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.protocol.rounds import BATCH, PARENT, ROUND, SPEC, MadeRound, key, make_round
-from tests.sumcheck.conftest import no_progress
 
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Digest
 from zkpot.model import count_correct
 from zkpot.proof.sumcheck import SumcheckSystem
-from zkpot.proof.system import ModelOpening, ProofSystem
+from zkpot.proof.system import ModelOpening, ProofSystem, no_progress
 from zkpot.statement import Statement, commitment_context
 from zkpot.verify import verify_commitment
 from zkpot.wire.envelope import sign

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.sumcheck.conftest import BATCH, SMALL, Case, make_case, no_progress, random_batch
+from tests.sumcheck.conftest import BATCH, SMALL, Case, make_case, random_batch
 
 from zkpot.errors import ZkpotError
 from zkpot.proof.sumcheck import SumcheckSystem
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot_agent.jobs import Committed
 
 pytestmark = pytest.mark.prover

@@ -16,6 +16,7 @@ from zkpot.datasets import (
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
 from zkpot.initial import initial_model
 from zkpot.model import ModelSpec, Shape, check_bounds, count_correct, predict
+from zkpot.proof.system import no_progress
 from zkpot_agent.train.mlp import MlpTrainer, fit
 from zkpot_agent.train.network import forward
 from zkpot_agent.train.trainer import TRAIN_GROUP, TrainSettings, find_trainer
@@ -28,10 +29,6 @@ SMALL_DATA = synthetic_samples(6, 3, 200, seed=1)
 QUICK = TrainSettings(epochs=3)
 
 
-def _ignore(_label: str, _fraction: float) -> None:
-    pass
-
-
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_federated_rounds_on_skewed_digits(seed: int) -> None:
     shape, trainer = DIGITS_SPEC.shape, find_trainer("mlp", entries=ENTRIES)
@@ -42,7 +39,7 @@ def test_federated_rounds_on_skewed_digits(seed: int) -> None:
     for number in range(3):
         thetas = [
             trainer.train(
-                DIGITS_SPEC, model, data, settings, seed=100 * number + device, progress=_ignore
+                DIGITS_SPEC, model, data, settings, seed=100 * number + device, progress=no_progress
             )
             for device, data in enumerate(split.devices)
         ]
@@ -59,9 +56,11 @@ def test_quantized_accuracy_is_close_to_float() -> None:
     split = split_digits(1, 1.0, seed=0)
     data, holdout = split.devices[0], split.holdout
     start = initial_model(DIGITS_SPEC, 0)
-    theta = MlpTrainer().train(DIGITS_SPEC, start, data, TrainSettings(), seed=1, progress=_ignore)
+    theta = MlpTrainer().train(
+        DIGITS_SPEC, start, data, TrainSettings(), seed=1, progress=no_progress
+    )
     unrounded = TrainSettings(quantization_aware=False)
-    shadow = fit(DIGITS_SPEC, start, data, unrounded, seed=1, progress=_ignore)
+    shadow = fit(DIGITS_SPEC, start, data, unrounded, seed=1, progress=no_progress)
     _, values = forward(DIGITS_SPEC, shadow, holdout.inputs, floor=False)
     in_float = float(np.mean(values[-1].argmax(axis=1) == holdout.labels))
     quantized = float(np.mean(predict(DIGITS_SPEC.shape, theta, holdout.inputs) == holdout.labels))
@@ -76,7 +75,7 @@ def test_training_sees_the_rounding_where_the_grid_is_coarse() -> None:
     for aware in (True, False):
         chosen = TrainSettings(epochs=15, quantization_aware=aware)
         theta = MlpTrainer().train(
-            spec, initial_model(spec, 1), split.devices[0], chosen, seed=1, progress=_ignore
+            spec, initial_model(spec, 1), split.devices[0], chosen, seed=1, progress=no_progress
         )
         holdout = split.holdout
         correct.append(count_correct(spec.shape, theta, holdout.inputs, holdout.labels))
@@ -88,7 +87,7 @@ def test_size_of_mnist_with_a_shift() -> None:
     unseen = synthetic_samples(784, 10, 300, seed=1, stream=2, noise=60)
     start = initial_model(MNIST_SPEC, 1)
     theta = MlpTrainer().train(
-        MNIST_SPEC, start, data, TrainSettings(epochs=6), seed=1, progress=_ignore
+        MNIST_SPEC, start, data, TrainSettings(epochs=6), seed=1, progress=no_progress
     )
     shape = MNIST_SPEC.shape
     assert count_correct(shape, theta, unseen.inputs, unseen.labels) > 0.9 * unseen.size
@@ -98,7 +97,7 @@ def test_size_of_mnist_with_a_shift() -> None:
 def test_same_seed_same_theta() -> None:
     start = initial_model(SMALL, 1)
     first, again, other = (
-        MlpTrainer().train(SMALL, start, SMALL_DATA, QUICK, seed=seed, progress=_ignore)
+        MlpTrainer().train(SMALL, start, SMALL_DATA, QUICK, seed=seed, progress=no_progress)
         for seed in (5, 5, 6)
     )
     assert np.array_equal(first, again)
@@ -109,15 +108,15 @@ def test_arguments_travel_to_a_child_process() -> None:
     arguments = (SMALL, initial_model(SMALL, 1), SMALL_DATA, QUICK)
     there = pickle.loads(pickle.dumps((MlpTrainer(), *arguments)))  # noqa: S301 - our own
     trainer, *copies = there
-    found = trainer.train(*copies, seed=5, progress=_ignore)
-    assert np.array_equal(found, MlpTrainer().train(*arguments, seed=5, progress=_ignore))
+    found = trainer.train(*copies, seed=5, progress=no_progress)
+    assert np.array_equal(found, MlpTrainer().train(*arguments, seed=5, progress=no_progress))
 
 
 def test_training_starts_from_the_fixed_point_mean() -> None:
     start = initial_model(SMALL, 1)
     doubled = GlobalModel(2 * start.theta_sum, 2)
     one, two = (
-        MlpTrainer().train(SMALL, model, SMALL_DATA, QUICK, seed=5, progress=_ignore)
+        MlpTrainer().train(SMALL, model, SMALL_DATA, QUICK, seed=5, progress=no_progress)
         for model in (start, doubled)
     )
     assert np.array_equal(one, two)
@@ -138,7 +137,7 @@ def test_any_settings_give_an_admissible_theta(
     data = synthetic_samples(6, 3, 64, seed=2)
     chosen = TrainSettings(epochs=1, learning_rate=rate, batch_size=batch, proximal=proximal)
     theta = MlpTrainer().train(
-        spec, initial_model(spec, 1), data, chosen, seed=seed, progress=_ignore
+        spec, initial_model(spec, 1), data, chosen, seed=seed, progress=no_progress
     )
     assert theta.dtype == np.int64
     check_bounds(spec.shape, theta)
@@ -148,14 +147,14 @@ def test_proximal_term_keeps_the_model_near_the_start() -> None:
     start = initial_model(SMALL, 1)
     distances = [
         np.linalg.norm(
-            fit(SMALL, start, SMALL_DATA, TrainSettings(proximal=mu), seed=1, progress=_ignore)
+            fit(SMALL, start, SMALL_DATA, TrainSettings(proximal=mu), seed=1, progress=no_progress)
             - fit(
                 SMALL,
                 start,
                 SMALL_DATA,
                 TrainSettings(learning_rate=1e-8),
                 seed=1,
-                progress=_ignore,
+                progress=no_progress,
             )
         )
         for mu in (0.0, 10.0)
@@ -165,14 +164,16 @@ def test_proximal_term_keeps_the_model_near_the_start() -> None:
 
 def test_penalty_keeps_values_below_the_limit_and_its_absence_is_reported() -> None:
     start = initial_model(SMALL, 1)
-    free = MlpTrainer().train(SMALL, start, SMALL_DATA, TrainSettings(), seed=1, progress=_ignore)
+    free = MlpTrainer().train(
+        SMALL, start, SMALL_DATA, TrainSettings(), seed=1, progress=no_progress
+    )
     bits = max(peak_values(SMALL.shape, free, SMALL_DATA.inputs)).bit_length() - 1
     tight = TrainSettings(value_limit_bits=bits)
-    theta = MlpTrainer().train(SMALL, start, SMALL_DATA, tight, seed=1, progress=_ignore)
+    theta = MlpTrainer().train(SMALL, start, SMALL_DATA, tight, seed=1, progress=no_progress)
     assert max(peak_values(SMALL.shape, theta, SMALL_DATA.inputs)) < 1 << bits
     loose = TrainSettings(value_limit_bits=bits, value_penalty=0.0)
     with pytest.raises(Rejected, match=f"at most {bits}") as caught:
-        MlpTrainer().train(SMALL, start, SMALL_DATA, loose, seed=1, progress=_ignore)
+        MlpTrainer().train(SMALL, start, SMALL_DATA, loose, seed=1, progress=no_progress)
     assert caught.value.reason is Reason.MODEL_OUT_OF_BOUNDS
 
 
@@ -197,7 +198,7 @@ def test_progress_rises_to_one_and_can_interrupt() -> None:
 def test_start_of_another_shape_is_refused() -> None:
     with pytest.raises(Rejected, match="2410 parameters, the shape has 83"):
         MlpTrainer().train(
-            SMALL, initial_model(DIGITS_SPEC, 1), SMALL_DATA, QUICK, seed=1, progress=_ignore
+            SMALL, initial_model(DIGITS_SPEC, 1), SMALL_DATA, QUICK, seed=1, progress=no_progress
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from tests.protocol.fakes import FakeProofSystem, no_progress
+from tests.protocol.fakes import FakeProofSystem
 from tests.protocol.rounds import BATCH, OPERATOR, POOL, SPEC, key, make_samples, make_task
 
 from zkpot.aggregate import GlobalModel, decode_global_model
@@ -21,7 +21,7 @@ from zkpot.ids import DeviceId, Digest, Round, TaskId, digest
 from zkpot.initial import initial_model
 from zkpot.keys import KeyPair
 from zkpot.model import count_correct
-from zkpot.proof.system import ModelOpening
+from zkpot.proof.system import ModelOpening, no_progress
 from zkpot.record import (
     Record,
     Roster,

@@ -13,6 +13,7 @@ from zkpot.ids import DeviceId
 from zkpot.keys import KeyPair, load_key_file
 from zkpot.offload import open_job
 from zkpot.proof.jobs import Backend
+from zkpot.proof.system import no_progress
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,9 +48,6 @@ def prove_sealed(task: SealedJob) -> bytes:
         task.ezkl_binary,
     )
     system = backend.load()
-    system.prepare(_no_progress)
-    return system.prove(statement, job.model_opening, _no_progress)
+    system.prepare(no_progress)
+    return system.prove(statement, job.model_opening, no_progress)
 
-
-def _no_progress(_what: str, _fraction: float) -> None:
-    """Executors bring nothing back before the end."""

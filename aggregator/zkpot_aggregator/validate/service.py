@@ -22,7 +22,7 @@ from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.jobs import Backend
-from zkpot.proof.system import Progress, ProofSystem
+from zkpot.proof.system import Progress, ProofSystem, no_progress
 from zkpot.task import Task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope
@@ -60,7 +60,7 @@ class ValidatorService:
         config: ValidateConfig,
         *,
         ledger: Callable[[ValidateConfig, Layout, contextlib.ExitStack], Ledger] = open_ledger,
-        progress: Progress = lambda _what, _fraction: None,
+        progress: Progress = no_progress,
     ) -> None:
         self._config = with_credentials(config)
         self._open_ledger = ledger
@@ -207,5 +207,5 @@ class ValidatorService:
 
 def _load(backend: Backend) -> ProofSystem:
     system = backend.load()
-    system.prepare(lambda _what, _fraction: None)
+    system.prepare(no_progress)
     return system

@@ -20,6 +20,10 @@ Progress: TypeAlias = Callable[[str, float], None]
 """Called with what is being done and the fraction that is done, from 0 to 1."""
 
 
+def no_progress(_what: str, _fraction: float) -> None:
+    """A `Progress` where nobody watches."""
+
+
 @unique
 class Obstacle(StrEnum):
     """Why a proof could not be made; the agent falls back as its profile says."""

@@ -25,7 +25,7 @@ _COMPILED, _VERIFICATION_KEY, _PROVING_KEY = "circuit.ezkl", "verification.key",
 _logger = logging.getLogger(__name__)
 
 
-def _no_progress(what: str, fraction: float) -> None:
+def _log_progress(what: str, fraction: float) -> None:
     _logger.debug("%s: %.0f %%", what, 100 * fraction)
 
 
@@ -60,13 +60,13 @@ class Keys:
     @cached_property
     def for_verifying(self) -> KeyFiles:
         """Settings, verification key and SRS, checked; made on first use."""
-        return self.load(_no_progress, (_SETTINGS, _VERIFICATION_KEY))
+        return self.load(_log_progress, (_SETTINGS, _VERIFICATION_KEY))
 
     @cached_property
     def for_proving(self) -> KeyFiles:
         """Everything, checked: hashing the proving key takes about a second per GB."""
         names = (_SETTINGS, _VERIFICATION_KEY, _COMPILED, _PROVING_KEY)
-        return self.load(_no_progress, names)
+        return self.load(_log_progress, names)
 
     def load(self, progress: Progress, names: tuple[str, ...]) -> KeyFiles:
         """The files, of which `names` are checked; makes all of them if one is not right."""
