@@ -1,17 +1,14 @@
 """The demonstration's directory: keys, passwords and the configuration of every process."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import device_text
-from zkpot.keys import create_key_file, load_key_file
+from zkpot.keys import KeyPair
 from zkpot.task import SRS_INSECURE_DEMO
 from zkpot_aggregator.demo.options import GROUP_SIZE, DemoOptions
-from zkpot_aggregator.embedded.passwords import make_password
+from zkpot_aggregator.local_keys import device_key, kept_key
 from zkpot_aggregator.toml_text import toml_text
 from zkpot_aggregator.ui.audit import default_cache
 
@@ -25,8 +22,7 @@ class Device:
 
     index: int
     folder: Path
-    id: str
-    public_key: str
+    key: KeyPair
     hostile: str | None
 
     @property
@@ -42,22 +38,13 @@ def make_devices(options: DemoOptions, root: Path) -> list[Device]:
 
 
 def _make_device(folder: Path, index: int, hostile: str | None) -> Device:
-    key_file = folder / "device.key"
-    if not key_file.exists():
-        command = [sys.executable, "-m", "zkpot_agent", "keygen", str(key_file), "--json"]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode:
-            raise Fatal(ExitCode.FAILURE, f"zkpot-agent keygen failed: {made.stderr.strip()}")
-    make_password(folder / "password")
-    key = load_key_file(key_file)
-    return Device(index, folder, device_text(key.id), key.public_key.hex(), hostile)
+    return Device(index, folder, device_key(folder), hostile)
 
 
 def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Device]) -> Path:
     """The aggregator's file; the same options give the same file."""
     folder = root / "aggregator"
-    if not (folder / "operator.key").exists():
-        create_key_file(folder / "operator.key")
+    kept_key(folder / "operator.key")
     slow = options.proof_system == "ezkl"
     deadline_s = options.deadline_s or 30
     text = toml_text(
@@ -88,7 +75,7 @@ def write_aggregator_config(options: DemoOptions, root: Path, devices: list[Devi
             "broker": {"kind": "embedded"},
             "devices": [
                 {
-                    "public_key": device.public_key,
+                    "public_key": device.key.public_key.hex(),
                     "owner": f"device {device.index}",
                     "password_file": f"../devices/{device.folder.name}/password",
                 }
@@ -117,7 +104,7 @@ def write_agent_config(options: DemoOptions, device: Device, ready: dict[str, An
                 "broker": {
                     "host": ready["host"],
                     "port": ready["port"],
-                    "username": device.id,
+                    "username": device_text(device.key.id),
                     "password_file": "password",
                 },
                 "data": {

@@ -1,17 +1,14 @@
 """Keys and configuration files of what `up` starts; keys are made once and kept."""
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import device_text
-from zkpot.keys import KeyPair, create_key_file, load_key_file
-from zkpot_aggregator.embedded.passwords import make_password
+from zkpot.keys import KeyPair
+from zkpot_aggregator.local_keys import device_key, kept_key
 from zkpot_aggregator.toml_text import toml_text
 from zkpot_aggregator.up.config import UpConfig
 
@@ -37,29 +34,19 @@ class Member:
 def make_aggregator(root: Path) -> Member:
     """The operator's key is made here, by whoever runs `up`."""
     folder = root / "aggregator"
-    path = folder / "operator.key"
-    return Member(folder, load_key_file(path) if path.exists() else create_key_file(path))
+    return Member(folder, kept_key(folder / "operator.key"))
 
 
 def make_device(root: Path, index: int) -> Member:
     """A device's key is made by the device's own program."""
     folder = root / f"device-{index}"
-    path = folder / "device.key"
-    if not path.exists():
-        words = [sys.executable, "-m", "zkpot_agent", "keygen", str(path), "--json"]
-        made = subprocess.run(words, capture_output=True, text=True, check=False)
-        if made.returncode:
-            raise Fatal(ExitCode.FAILURE, f"zkpot-agent keygen failed: {made.stderr.strip()}")
-    member = Member(folder, load_key_file(path))
-    make_password(member.password_file)
-    return member
+    return Member(folder, device_key(folder))
 
 
 def make_validator(root: Path) -> Member:
     """A validator's key belongs to nobody else either, but here one person runs everything."""
     folder = root / "validator"
-    path = folder / "validator.key"
-    return Member(folder, load_key_file(path) if path.exists() else create_key_file(path))
+    return Member(folder, kept_key(folder / "validator.key"))
 
 
 def write_aggregator_config(
