@@ -25,10 +25,10 @@ from zkpot.verify import MAX_PROOF_BYTES, ProofTerms, RoundTerms
 from zkpot.wire.envelope import open_as
 from zkpot.wire.messages import Commitment, Opening, Submission
 from zkpot_aggregator import verifying
+from zkpot_aggregator.audit.rounds import drawn_samples
 from zkpot_aggregator.chain_work import ChainWorker, round_view
 from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.intake import Intake
-from zkpot_aggregator.ledger.views import ZERO
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
 
@@ -73,10 +73,7 @@ class Worker(ChainWorker):
         task, spent = self.handle.task, self.spent
         for earlier in map(Round, range(spent.through + 1, number)):
             view = await self.chain.read(partial(round_view, self.handle.id, earlier))
-            if view.beacon != ZERO and view.fail_reason != Failure.POOL_EXHAUSTED:
-                spent.indices.update(
-                    draw(view.beacon, task.pool.size, task.batch_size, spent.indices)
-                )
+            spent.indices.update(drawn_samples(task, view, spent.indices))
             spent.through = earlier
         return spent.indices
 

@@ -48,12 +48,19 @@ class Progress:
 
 
 def drawn_samples(task: Task, view: RoundView, spent: set[int]) -> list[int]:
-    """The samples that this round's beacon selects, given those that were spent before."""
+    """The samples that this round's beacon selects, given those that were spent before.
+
+    A failed round spends them whatever reason it gives, and none if too few were left. Raises
+    `CheckFailed` if too few were left for a round that went on.
+    """
     if view.phase not in _DRAWN or view.beacon == ZERO:
         return []
-    if view.fail_reason == Failure.POOL_EXHAUSTED:
-        return []
-    return draw(view.beacon, task.pool.size, task.batch_size, () if task.pool.reuse else spent)
+    try:
+        return draw(view.beacon, task.pool.size, task.batch_size, () if task.pool.reuse else spent)
+    except Rejected as rejection:
+        if view.phase is Phase.FAILED:
+            return []
+        raise CheckFailed("chain", rejection) from rejection
 
 
 def read_record(on_chain: Digest, get_object: GetObject) -> tuple[SignedRecord, Record]:

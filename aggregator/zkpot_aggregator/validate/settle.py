@@ -81,8 +81,8 @@ class Settling:
         try:
             spent = self._outcomes.spent_before(view.round)
             drawn = tuple(drawn_samples(self._tools.task, view, spent))
-        except Rejected as rejection:
-            return self._faulty(view, (), CheckFailed("chain", rejection))
+        except CheckFailed as failure:
+            return self._faulty(view, (), failure)
         if view.phase in (Phase.FAILED, Phase.REJECTED):
             return Outcome(view.round, Result.NO_RECORD, settled=True, drawn=drawn)
         record = Digest(view.record)
