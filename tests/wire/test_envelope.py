@@ -19,6 +19,7 @@ from zkpot.wire.envelope import (
     envelope_digest,
     open_as,
     open_envelope,
+    open_from,
     sign,
 )
 from zkpot.wire.messages import Block, Commitment, RecordProposal, Status
@@ -126,6 +127,13 @@ def test_only_the_expected_type_opens_as_such() -> None:
     with pytest.raises(Rejected, match="expected Commitment, got Status") as caught:
         open_as(Commitment, sign(MESSAGE, KEY), KNOWN)
     assert caught.value.reason is Reason.UNKNOWN_TYPE
+
+
+def test_only_the_topics_owner_opens_on_it() -> None:
+    assert open_from(KEY.id, sign(MESSAGE, KEY), KNOWN).message == MESSAGE
+    with pytest.raises(Rejected, match="signed by") as caught:
+        open_from(OTHER.id, sign(MESSAGE, KEY), KNOWN)
+    assert caught.value.reason is Reason.WRONG_TOPIC
 
 
 def test_a_full_block_fits() -> None:

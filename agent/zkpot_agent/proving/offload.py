@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected
-from zkpot.ids import DeviceId, device_text
+from zkpot.ids import DeviceId
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import KeyPair, device_id
 from zkpot.link.base import Incoming, Link
@@ -22,7 +22,7 @@ from zkpot.proof.system import Progress
 from zkpot.verify import MAX_PROOF_BYTES
 from zkpot.wire import topics
 from zkpot.wire.codec import decode, encode
-from zkpot.wire.envelope import open_envelope, sign
+from zkpot.wire.envelope import open_from, sign
 from zkpot.wire.messages import Block, Want
 from zkpot.wire.prover_messages import JobOffer, JobStatus, JobWithdrawal, ProverStatus
 from zkpot.wire.topics import Kind
@@ -83,12 +83,8 @@ class OffloadClient:
 
     def receive(self, incoming: Incoming) -> None:
         """Takes a message of a prover's; raises `Rejected` for what is not one."""
-        topic = topics.parse_prover_topic(incoming.topic)
-        opened = open_envelope(incoming.payload, self._public_keys)
-        prover = opened.signer
-        if prover != topic.prover:
-            raise Rejected(Reason.WRONG_TOPIC, f"signed by {device_text(prover)}")
-        match opened.message:
+        prover = topics.parse_prover_topic(incoming.topic).prover
+        match open_from(prover, incoming.payload, self._public_keys).message:
             case ProverStatus() as status:
                 # A will that comes late must not bury the prover's next start.
                 known = self._statuses.get(prover)

@@ -22,7 +22,7 @@ from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.process import first_of
 from zkpot.proof.ezkl.binary import check_executable
 from zkpot.wire import topics
-from zkpot.wire.envelope import open_envelope, sign
+from zkpot.wire.envelope import open_from, sign
 from zkpot.wire.messages import Block, Want
 from zkpot.wire.prover_messages import JobOffer, JobStatus, JobWithdrawal, ProverStatus
 from zkpot.wire.topics import Kind
@@ -130,12 +130,8 @@ class ProverService:
                 _logger.warning("refused a message on %s: %s", incoming.topic, rejection)
 
     def _receive(self, incoming: Incoming) -> None:
-        topic = topics.parse_device_topic(incoming.topic)
-        opened = open_envelope(incoming.payload, self._devices)
-        device = opened.signer
-        if device != topic.device:
-            raise Rejected(Reason.WRONG_TOPIC, f"signed by {device_text(device)}")
-        match opened.message:
+        device = topics.parse_device_topic(incoming.topic).device
+        match open_from(device, incoming.payload, self._devices).message:
             case JobOffer(prover=prover) as offer if prover == self._key.id:
                 self._step(at.Offered(device, offer))
             case JobWithdrawal(prover=prover, job=job) if prover == self._key.id:

@@ -97,6 +97,16 @@ def open_as(message_type: type[N], data: bytes, public_keys: Mapping[DeviceId, b
     return Opened(opened.message, opened.signer, data)
 
 
+def open_from(
+    sender: DeviceId, data: bytes, public_keys: Mapping[DeviceId, bytes]
+) -> Opened[Message]:
+    """`open_envelope` for a topic on which only `sender` may write."""
+    opened = open_envelope(data, public_keys)
+    if opened.signer != sender:
+        raise Rejected(Reason.WRONG_TOPIC, f"signed by {device_text(opened.signer)}")
+    return opened
+
+
 def _pre_authentication(message_type: str, payload: bytes) -> bytes:
     kind = message_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
