@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.validate.members import Fleet, Member, fleet
@@ -14,13 +15,14 @@ from zkpot.endorsement import ENDORSED, Endorsements
 from zkpot.errors import Reason
 from zkpot.record import Verdict
 from zkpot.wire import topics
-from zkpot.wire.messages import Announcement
+from zkpot.wire.messages import Announcement, Phase
 from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.omission import COMMITMENT, SUBMISSION
 from zkpot_aggregator.audit.replay import Replayed, replay_fault
 from zkpot_aggregator.audit.report import Standing
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.ledger.views import Phase as OnChain
+from zkpot_aggregator.validate.endorse import WITHHELD
 from zkpot_aggregator.validate.outcome import Result
 
 
@@ -81,6 +83,35 @@ def test_an_honest_round_is_endorsed_and_made_final(tmp_path: Path) -> None:
             assert report.complete
             assert [each.standing for each in report.rounds] == [Standing.FINAL] * 2
             assert "attested by 2 of 3 validators" in report.rounds[0].notes
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("phase", "lacking"),
+    [
+        (Phase.PROVE, ("verdicts", "batch")),
+        (Phase.AGGREGATE, ("verdicts",)),
+        (Phase.AGGREGATE, ("verdicts", "batch")),
+        (Phase.AGGREGATE, ("batch",)),
+    ],
+)
+def test_what_lacks_what_its_phase_makes_is_not_endorsed(
+    phase: Phase, lacking: tuple[str, ...], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        operator = Operator()
+        with fleet(tmp_path, operator) as found:
+            for announced in (operator.open(), operator.seal(), operator.draw()):
+                await found.told(announced)
+            judged = operator.judge()
+            changes: dict[str, Any] = dict.fromkeys(lacking)
+            incomplete = replace(judged, phase=phase, **changes)
+            await found.told(incomplete)
+            assert endorsed(found, incomplete) == 0
+            assert all(member.journal.events(WITHHELD) for member in found.members)
+            await found.told(judged)
+            assert endorsed(found, judged) == 2
 
     asyncio.run(main())
 

@@ -3,7 +3,7 @@
 In order: 1. link: the announcement continues the chain and the model; 2. roster, as on chain;
 3. seal: the list on chain, every commitment and its proof; 4. draw: the beacon on chain, and
 the batch that it draws; 5. accepted set: every verdict is what the pipeline says. An
-announcement of a phase is checked up to what it names.
+announcement must name what its phase makes, and is checked up to what it names.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from zkpot.proof.system import ProofSystem
 from zkpot.record import Roster, Verdicts, decode_object
 from zkpot.task import Task
 from zkpot.verify import GetObject, ProofTerms, RoundTerms
-from zkpot.wire.messages import Announcement, Commitment
+from zkpot.wire.messages import Announcement, Commitment, Phase
 from zkpot_aggregator.audit.rounds import Progress, drawn_samples
 from zkpot_aggregator.ledger.views import ZERO, RoundView
 
@@ -48,10 +48,10 @@ class AnnouncedCheck:
         """Raises `Rejected` for a fault, `Transient` if the chain is not as far yet."""
         terms = self.roster(announced)
         sealed = self._seal(announced, terms)
-        verdicts = None
-        if announced.batch is not None:
+        phase, verdicts = announced.phase, None
+        if phase is not Phase.SEAL or announced.batch or announced.verdicts:
             batch = self._draw(announced)
-            if announced.verdicts is not None:
+            if phase is Phase.AGGREGATE or announced.verdicts:
                 verdicts = self._accepted(announced, terms, sealed, batch)
         return Checked(terms, sealed, verdicts)
 
@@ -80,7 +80,8 @@ class AnnouncedCheck:
     def _draw(self, announced: Announcement) -> Batch:
         if self.view.beacon == ZERO:
             raise Transient(f"round {self.view.round} is not drawn on chain yet")
-        assert announced.batch is not None
+        if announced.batch is None:
+            raise Rejected(Reason.DRAW_MISMATCH, "no batch is named")
         same = announced.beacon == self.view.beacon
         _require(same, Reason.BEACON_MISMATCH, "another beacon than on chain")
         indices = drawn_samples(self.task, self.view, self.progress.spent)
@@ -94,7 +95,8 @@ class AnnouncedCheck:
         sealed: Mapping[DeviceId, Commitment],
         batch: Batch,
     ) -> Verdicts:
-        assert announced.verdicts is not None
+        if announced.verdicts is None:
+            raise Rejected(Reason.VERDICT_MISMATCH, "no verdicts are named")
         shape = self.task.model.shape
         model = decode_global_model(shape, self.get(announced.model))
         own = count_correct(shape, model.theta, batch.inputs, batch.labels)
