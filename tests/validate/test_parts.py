@@ -15,7 +15,7 @@ from tests.validate.world import VALIDATORS, Lie, Operator
 from zkpot.cid import cid_text, object_cid_from_digest, split_object
 from zkpot.config import load_config
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected
-from zkpot.ids import DeviceId, TaskId
+from zkpot.ids import DeviceId, Digest, TaskId
 from zkpot.link.base import matches
 from zkpot.proof.together import VerifiesMany, verify_together
 from zkpot.statement import Statement
@@ -153,6 +153,17 @@ def test_what_was_found_valid_is_not_verified_again() -> None:
     system.forget()
     system.verify(*honest[0])
     assert Counting.asked == 4 + 2 * 2 + 2
+
+
+def test_no_proof_at_all_is_not_an_empty_proof() -> None:
+    made = make_round()
+    fake = FakeProofSystem(made.system.shape, made.system.batch_size, wellformed=False)
+    system, context = RememberingSystem(fake), Digest(bytes(32))
+    commitment = fake.commitments.commit(made.devices[0].opening)
+    system.verify_wellformed(commitment, context, None)
+    with pytest.raises(Rejected) as caught:
+        system.verify_wellformed(commitment, context, b"")
+    assert caught.value.reason is Reason.COMMITMENT_NOT_WELLFORMED
 
 
 # --- the command ----------------------------------------------------------------------------

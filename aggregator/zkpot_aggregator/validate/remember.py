@@ -43,7 +43,7 @@ class RememberingSystem:
 
     def verify_wellformed(self, commitment: bytes, context: Digest, proof: bytes | None) -> None:
         """See `ProofSystem.verify_wellformed`."""
-        name = digest("wellformed", commitment, context, proof or b"")
+        name = digest("wellformed", commitment, context, *([] if proof is None else [proof]))
         if name not in self._valid:
             self._system.verify_wellformed(commitment, context, proof)
             self._valid.add(name)
