@@ -23,7 +23,7 @@ from zkpot_aggregator.audit import omission
 from zkpot_aggregator.audit.audit import audit
 from zkpot_aggregator.content.base import put_object
 from zkpot_aggregator.ledger.base import Receipt
-from zkpot_aggregator.ledger.calls import Call
+from zkpot_aggregator.ledger.calls import Attest, Call, RejectRound
 from zkpot_aggregator.ledger.memory import MemoryLedger
 from zkpot_aggregator.ledger.views import Phase as OnChain
 from zkpot_aggregator.ledger.views import RoundAttested
@@ -429,6 +429,38 @@ def test_a_kill_around_the_vote_makes_one_vote(when: str, lie: bool, tmp_path: P
         if lie:
             topic = topics.fault(operator.task_id, member.key.id)
             assert len(member.sent(topic)) == 1
+        member.stop()
+
+    asyncio.run(main())
+
+
+class Overtaken(MemoryLedger):
+    """The other validators reject a round just before each vote."""
+
+    def submit(self, call: Call) -> Receipt:
+        """See `Ledger.submit`."""
+        assert isinstance(call, Attest)
+        for account in ACCOUNTS[:2]:
+            other = MemoryLedger(account, self.world)
+            other.submit(RejectRound(call.task, call.round, call.record))
+        return super().submit(call)
+
+
+def test_a_round_rejected_just_before_our_vote_is_not_endorsed(tmp_path: Path) -> None:
+    """A device that wants final records only must not take it from those who came too late."""
+
+    async def main() -> None:
+        operator = Operator()
+        closed = (await play(Fleet(operator, [])))[-1]
+        member = Member(2, tmp_path, operator, ledger=Overtaken(ACCOUNTS[2], operator.chain))
+        member.start()
+        await Fleet(operator, [member]).told(closed)
+        assert operator.phase() is OnChain.REJECTED
+        outcome = member.outcomes.of(Round(1))
+        assert outcome is not None
+        assert (outcome.result, outcome.settled) == (Result.NO_RECORD, True)
+        topic = topics.endorsement(operator.task_id, member.key.id, closed.phase)
+        assert member.sent(topic) == []
         member.stop()
 
     asyncio.run(main())

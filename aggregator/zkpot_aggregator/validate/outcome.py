@@ -27,7 +27,7 @@ class Result(IntEnum):
     """What became of a round, for this validator."""
 
     NO_RECORD = 1
-    """It failed, or was rejected before this validator saw it."""
+    """It failed, or was rejected before this validator could attest it."""
     VERIFIED = 2
     FAULTY = 3
     GONE = 4

@@ -8,6 +8,7 @@ that somebody else has settled meanwhile is left as it is.
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from zkpot.check_record import CheckFailed
@@ -207,6 +208,9 @@ class Settling:
                     ExitCode.CONFIG, "the account is none of the task's validators"
                 ) from error
             _logger.warning("round %d is settled without our vote: %s", outcome.round, error)
+            rejected = (await self._view(outcome.round)).phase is Phase.REJECTED
+            if rejected and outcome.result is Result.VERIFIED:
+                outcome = replace(outcome, result=Result.NO_RECORD)
         self._outcomes.settle(outcome)
 
     async def _view(self, number: Round) -> RoundView:
