@@ -9,6 +9,7 @@ announced before this validator listened, or while it was away.
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -43,7 +44,10 @@ class Heard:
 
 
 class Hearing:
-    """The current round's messages, in the journal, and the proofs they name, in the intake."""
+    """The current round's messages, in the journal, and the proofs they name, in the intake.
+
+    Messages may be heard on one thread while a round begins on another.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Hearing:
         self._intake = intake
         self._margin_s = margin_s
         self._clock = clock
+        self._changing = threading.Lock()
         self._terms: RoundTerms | None = None
         self._connected = clock()
         self._came: dict[str, float] = {}
@@ -64,6 +69,10 @@ class Hearing:
 
     def begin(self, terms: RoundTerms) -> None:
         """A round whose roster is known; drops what was heard of earlier ones."""
+        with self._changing:
+            self._begin(terms)
+
+    def _begin(self, terms: RoundTerms) -> None:
         if self._terms is not None and self._terms.round >= terms.round:
             return
         self._terms = terms
@@ -89,13 +98,18 @@ class Hearing:
         now = self._clock()
         late = kept or now < self._connected + self._margin_s
         until = -math.inf if late else now + seconds - self._margin_s
-        self._until.setdefault((number, phase), until)
+        with self._changing:
+            self._until.setdefault((number, phase), until)
 
     def hear(self, topic: DeviceTopic, payload: bytes) -> None:
         """A message of a device, taken as the aggregator takes it: on its own topic or not at all.
 
         Raises `Rejected` if it is not by a device of the round's roster.
         """
+        with self._changing:
+            self._hear(topic, payload)
+
+    def _hear(self, topic: DeviceTopic, payload: bytes) -> None:
         terms = self._terms
         if terms is None:
             return
