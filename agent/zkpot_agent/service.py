@@ -1,13 +1,11 @@
 """Builds a device's objects and runs them; the one place where they are connected."""
 
-import asyncio
-import contextlib
 import logging
 from collections import deque
 
 from zkpot import __version__
 from zkpot.cid import Cid
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient
 from zkpot.ids import device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -16,10 +14,10 @@ from zkpot.link.blocks import BlockExchange
 from zkpot.link.download import DEFAULT_WINDOW
 from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, StatusLine, feed_watchdog
-from zkpot.process import first_of
 from zkpot.proof.registry import available
 from zkpot.proof.system import Progress, no_progress
 from zkpot.secure.exchange import Confirmations, Delivery, KeyList, Survivors
+from zkpot.serving import serving
 from zkpot.task import Task, decode_task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
@@ -121,8 +119,8 @@ class AgentService:
             link, self._key, self._journal, prove.prover_keys, lease_s=prove.lease_s, window=window
         )
         self._line.phase("connecting to the broker")
-        try:
-            async with asyncio.TaskGroup() as group:
+        with self._journal:
+            async with serving(link, self._notifier) as group:
                 group.create_task(link.run())
                 group.create_task(self._exchange.run())
                 group.create_task(self._offload.run())
@@ -130,13 +128,6 @@ class AgentService:
                 group.create_task(self._join(blocks, group.create_task))
                 group.create_task(self._say_ready(link))
                 group.create_task(feed_watchdog(self._notifier, self._pulse))
-        except* ZkpotError as errors:
-            raise first_of(errors) from None
-        finally:
-            self._notifier.stopping()
-            with contextlib.suppress(Transient):
-                await link.stop()
-            self._journal.close()
 
     async def _say_ready(self, link: MqttLink) -> None:
         await link.ready()

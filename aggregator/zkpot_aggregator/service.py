@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError, reason_text
+from zkpot.errors import ExitCode, Fatal, Rejected, reason_text
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -16,11 +16,11 @@ from zkpot.link import BrokerSettings, Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, feed_watchdog
-from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.system import Progress, no_progress
 from zkpot.record import Roster, RosterEntry
+from zkpot.serving import serving
 from zkpot.wire import topics
 from zkpot.wire.envelope import envelope_digest, open_envelope
 from zkpot.wire.messages import NOT_READY, Block, Status, Want
@@ -155,31 +155,25 @@ class AggregatorService:
     async def _serve(
         self, link: MqttLink, exchange: BlockExchange, worker: GroupWorker, ready: Ready
     ) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                driver = Driver(worker, self._roster, group.create_task, self._show_state)
-                running = [
-                    group.create_task(link.run()),
-                    group.create_task(exchange.run()),
-                    group.create_task(self._receive_all(link, worker)),
-                    group.create_task(feed_watchdog(self._notifier, Pulse())),
-                ]
-                await link.ready()
-                self._notifier.ready()
-                self._on_ready(ready)
-                await self._gather(worker)
-                self._driver = driver
-                await driver.start()
-                await driver.finished.wait()
-                await self._farewell.see_off(self._ready_devices)
-                await link.stop()
-                for task in running:
-                    task.cancel()
-        except* ZkpotError as errors:
-            raise first_of(errors) from None
-        finally:
-            with contextlib.suppress(Transient):
-                await link.stop()
+        async with serving(link, self._notifier) as group:
+            driver = Driver(worker, self._roster, group.create_task, self._show_state)
+            running = [
+                group.create_task(link.run()),
+                group.create_task(exchange.run()),
+                group.create_task(self._receive_all(link, worker)),
+                group.create_task(feed_watchdog(self._notifier, Pulse())),
+            ]
+            await link.ready()
+            self._notifier.ready()
+            self._on_ready(ready)
+            await self._gather(worker)
+            self._driver = driver
+            await driver.start()
+            await driver.finished.wait()
+            await self._farewell.see_off(self._ready_devices)
+            await link.stop()
+            for task in running:
+                task.cancel()
 
     def _show_state(self, state: at.State) -> None:
         self._farewell.entered(state)

@@ -55,15 +55,6 @@ def exit_with(work: Callable[[], ExitCode]) -> None:
     sys.exit(int(code))
 
 
-def first_of(group: BaseExceptionGroup[ZkpotError]) -> ZkpotError:
-    """The first error inside a task group's, however deep."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ZkpotError)
-    return error
-
-
 def log_to_stderr(*, verbose: bool) -> None:
     """Plain lines that a service manager can take as they are."""
     logging.basicConfig(

@@ -12,15 +12,15 @@ from concurrent.futures import Executor
 from typing import TypeAlias
 
 from zkpot import __version__
-from zkpot.errors import Reason, Rejected, Transient, ZkpotError
+from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
 from zkpot.link import Incoming
 from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, feed_watchdog
-from zkpot.process import first_of
 from zkpot.proof.ezkl.binary import check_executable
+from zkpot.serving import serving
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_from, sign
 from zkpot.wire.messages import Block, Want
@@ -87,31 +87,24 @@ class ProverService:
             await self._serve(pool)
 
     async def _serve(self, pool: Executor) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._work = Work(
-                    self._config,
-                    self._key,
-                    pool,
-                    self._link,
-                    prove=self._prove,
-                    report=self._step,
-                    spawn=group.create_task,
-                )
-                group.create_task(self._link.run())
-                group.create_task(self._work.exchange.run())
-                group.create_task(self._receive_all())
-                group.create_task(self._tick())
-                group.create_task(feed_watchdog(self._notifier, Pulse()))
-                await self._link.ready()
-                self._notifier.ready()
-                self._on_ready(self._key.id, self._key.public_key)
-        except* ZkpotError as errors:
-            raise first_of(errors) from None
-        finally:
-            self._notifier.stopping()
-            with contextlib.suppress(Transient):
-                await self._link.stop()
+        async with serving(self._link, self._notifier) as group:
+            self._work = Work(
+                self._config,
+                self._key,
+                pool,
+                self._link,
+                prove=self._prove,
+                report=self._step,
+                spawn=group.create_task,
+            )
+            group.create_task(self._link.run())
+            group.create_task(self._work.exchange.run())
+            group.create_task(self._receive_all())
+            group.create_task(self._tick())
+            group.create_task(feed_watchdog(self._notifier, Pulse()))
+            await self._link.ready()
+            self._notifier.ready()
+            self._on_ready(self._key.id, self._key.public_key)
 
     async def _pool(self) -> Executor:
         config = self._config

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient, ZkpotError
+from zkpot.errors import ExitCode, Fatal, Rejected, Transient
 from zkpot.ids import device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -18,11 +18,11 @@ from zkpot.link import Incoming, Link
 from zkpot.link.blocks import BlockExchange
 from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, feed_watchdog
-from zkpot.process import first_of
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
 from zkpot.proof.jobs import Backend
 from zkpot.proof.system import Progress, ProofSystem, no_progress
+from zkpot.serving import serving
 from zkpot.task import Task, manifest_cid
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope
@@ -102,20 +102,13 @@ class ValidatorService:
             await self._serve(link, library, journal, chain)
 
     async def _serve(self, link: Link, library: Library, journal: Journal, chain: Chain) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(link.run())
-                group.create_task(self._receive_all(link))
-                group.create_task(self._validate(library, journal, chain))
-                group.create_task(feed_watchdog(self._notifier, Pulse()))
-                await link.ready()
-                self._notifier.ready()
-        except* ZkpotError as errors:
-            raise first_of(errors) from None
-        finally:
-            self._notifier.stopping()
-            with contextlib.suppress(Transient):
-                await link.stop()
+        async with serving(link, self._notifier) as group:
+            group.create_task(link.run())
+            group.create_task(self._receive_all(link))
+            group.create_task(self._validate(library, journal, chain))
+            group.create_task(feed_watchdog(self._notifier, Pulse()))
+            await link.ready()
+            self._notifier.ready()
 
     async def _validate(self, library: Library, journal: Journal, chain: Chain) -> None:
         config = self._config
