@@ -5,7 +5,7 @@ is split by the roles' own notes:
 
 - chain: opening, sealing, drawing and closing, which wait for blocks and confirmations;
 - work: while any process trains, proves or verifies, with the start of its child process;
-- overhead: the rest of it, the pin of the record included;
+- overhead: the rest of it, the pin of the record and in secure aggregation the masking included;
 - all overhead: the same with the starts of three children, one after the other, as each device
   makes them before the record is proposed.
 
@@ -25,11 +25,12 @@ from typing import Any
 
 import pytest
 from tests.real.ipfs import Ipfs
-from tests.real.task_rig import BLOCK_S, Rig, run_task, task_rig
+from tests.real.task_rig import BLOCK_S, PLAIN, Rig, run_task, task_rig
 
 from bench.child_start import child_start_seconds
 from bench.machine import machine
 from bench.table import Column, print_table
+from zkpot.aggregation import SECURE
 from zkpot.journal import Journal
 from zkpot.timing import spans
 from zkpot_aggregator.report import busy_seconds
@@ -37,6 +38,7 @@ from zkpot_aggregator.report import busy_seconds
 WORK = frozenset({"train", "commit", "prove", "check-commitment", "verify", "check-opening", "sum"})
 CHAIN_PHASES = frozenset({"phase-opening", "phase-sealing", "phase-drawing", "phase-closing"})
 PIN = "pin"
+MASKING = frozenset({"deal", "mask", "unmask"})
 CHILDREN = 3
 """Train, commit, prove."""
 
@@ -50,6 +52,7 @@ COLUMNS = (
     Column("work", "work_s", "s"),
     Column("overhead", "overhead_s", "s"),
     Column("of it the pin", "pin_s", "s"),
+    Column("of it masking", "masking_s", "s"),
     Column("all overhead", "all_overhead_s", "s"),
 )
 
@@ -57,6 +60,7 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--devices", type=int, default=3)
+    parser.add_argument("--aggregation", choices=[SECURE, PLAIN], default=SECURE)
     parser.add_argument("--repeats", type=int, default=5, help="rounds after the first")
     parser.add_argument("--json", action="store_true", help="a JSON object and nothing else")
 
@@ -65,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Measures and prints."""
     with TemporaryDirectory(prefix="zkpot-bench-") as folder:
         try:
-            result = measured(Path(folder), options.devices, options.repeats)
+            result = measured(Path(folder), options.devices, options.repeats, options.aggregation)
         except (pytest.skip.Exception, pytest.fail.Exception) as missing:
             sys.stderr.write(f"{missing}\n")
             return 1
@@ -74,15 +78,16 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print_table(COLUMNS, result["rounds"])
     sys.stdout.write(
-        f"{options.devices} devices, a child starts in {result['child_start_s']:.2f} s, a block "
-        f"every {BLOCK_S:.0f} s, {result['ipfs']}, load {result['load']:.1f}, {result['machine']}\n"
+        f"{options.aggregation}, {options.devices} devices, a child starts in "
+        f"{result['child_start_s']:.2f} s, a block every {BLOCK_S:.0f} s, {result['ipfs']}, "
+        f"load {result['load']:.1f}, {result['machine']}\n"
     )
     return 0
 
 
-def measured(folder: Path, devices: int, repeats: int) -> dict[str, Any]:
+def measured(folder: Path, devices: int, repeats: int, aggregation: str) -> dict[str, Any]:
     """A row for every round, their best and their median."""
-    with task_rig(folder, devices, repeats + 1) as rig:
+    with task_rig(folder, devices, repeats + 1, aggregation=aggregation) as rig:
         run_task(rig)
         load = os.getloadavg()[0]
         start = asyncio.run(child_start_seconds())
@@ -100,6 +105,7 @@ def measured(folder: Path, devices: int, repeats: int) -> dict[str, Any]:
         "machine": machine(),
         "load": load,
         "ipfs": ipfs,
+        "aggregation": aggregation,
         "devices": devices,
         "block_s": BLOCK_S,
         "child_start_s": start,
@@ -137,6 +143,7 @@ def split(own: list[Span], others: list[Span], child_start_s: float) -> dict[str
         "chain_s": busy_seconds(chain) - pin,
         "work_s": busy_seconds(work),
         "pin_s": pin,
+        "masking_s": busy_seconds(busy(MASKING, own + others)),
         "overhead_s": overhead,
         "all_overhead_s": overhead + CHILDREN * child_start_s,
     }

@@ -16,8 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.faults.cells import Cell, all_cells, covering, worlds_of
@@ -47,15 +49,15 @@ def main() -> int:
     options.dir.mkdir(parents=True, exist_ok=True)
     cells = all_cells() if options.full else covering(all_cells(), SAMPLE_SEED)
     began, day = time.monotonic(), time.strftime("%Y-%m-%d", time.gmtime())
-    results, kills, faulty = list[Result](), list[Result](), list[str]()
-    for world in worlds_of(cells, CELLS_PER_WORLD):
-        name = f"{len(world)} cells from {world[0]}"
-        folder = options.dir / f"cells-{_digest(world)}"
-        results += _kept(folder, name, partial(run_cells, cells=world), faulty)
-    for number, count in enumerate(_shares(options.kills if options.full else 0)):
-        folder = options.dir / f"kills-{seed + number}-{count}"
-        run = partial(run_kills, count=count, seed=seed + number)
-        kills += _kept(folder, f"{count} random kills", run, faulty)
+    of_cells = [_of_cells(options.dir, world) for world in worlds_of(cells, CELLS_PER_WORLD)]
+    shares = _shares(options.kills if options.full else 0)
+    of_kills = [_of_kills(options.dir, count, seed + each) for each, count in enumerate(shares)]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        ended = pool.map(_ended, of_cells), pool.map(_ended, of_kills)
+        with_cells, with_kills = map(list, ended)
+    results = [each for world in with_cells for each in world.results]
+    kills = [each for world in with_kills for each in world.results]
+    faulty = [world.fault for world in (*with_cells, *with_kills) if world.fault]
     facts = {
         "date": day,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()},"
@@ -65,8 +67,8 @@ def main() -> int:
         f" deadlines {DEADLINE_S} s, to train and to prove {WORK_DEADLINE_S} s;"
         f" faults of {FAULT_S} s",
         "seed": str(seed),
-        "run": f"{len(results)} of {len(cells)} cells once each, {len(kills)} random kills, "
-        f"{(time.monotonic() - began) / 60:.0f} minutes",
+        "run": f"{len(results)} of {len(cells)} cells once each, {len(kills)} random kills,"
+        f" {options.jobs} tasks at a time, {(time.monotonic() - began) / 60:.0f} minutes",
     }
     whole = Run(facts, results, kills, faulty)
     write_results(whole, options.dir / "results.json")
@@ -82,8 +84,34 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="every cell, and the random kills")
     parser.add_argument("--kills", type=int, default=KILLS, help="how many random kills")
     parser.add_argument("--seed", type=int, help="of the random kills; printed")
+    parser.add_argument("--jobs", type=int, default=1, help="how many tasks at a time")
     parser.add_argument("--dir", type=Path, default=Path("build/faults"), help="for everything")
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class _World:
+    """A world to run in a folder of its own."""
+
+    name: str
+    folder: Path
+    run: Callable[[Path], list[Result]]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    results: Sequence[Result]
+    fault: str = ""
+
+
+def _of_cells(folder: Path, cells: Sequence[Cell]) -> _World:
+    run = partial(run_cells, cells=cells)
+    return _World(f"{len(cells)} cells from {cells[0]}", folder / f"cells-{_digest(cells)}", run)
+
+
+def _of_kills(folder: Path, count: int, seed: int) -> _World:
+    run = partial(run_kills, count=count, seed=seed)
+    return _World(f"{count} random kills", folder / f"kills-{seed}-{count}", run)
 
 
 def _digest(world: Sequence[Cell]) -> str:
@@ -95,25 +123,23 @@ def _shares(kills: int) -> list[int]:
     return [KILLS_PER_WORLD] * full + ([rest] if rest else [])
 
 
-def _kept(
-    folder: Path, name: str, run: Callable[[Path], list[Result]], faulty: list[str]
-) -> Sequence[Result]:
-    """The results of a world; from its folder if it was run before."""
-    kept = folder / _KEPT
+def _ended(world: _World) -> _Ended:
+    """What became of a world; from its folder if it was run before."""
+    kept = world.folder / _KEPT
     if kept.exists():
         results = json.loads(kept.read_text())
-        return [Result(**each | {"what": tuple(each["what"])}) for each in results]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    _logger.info("%s", name)
+        return _Ended([Result(**each | {"what": tuple(each["what"])}) for each in results])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    shutil.rmtree(world.folder, ignore_errors=True)
+    world.folder.mkdir(parents=True)
+    _logger.info("%s", world.name)
     try:
-        results = run(folder)
+        results = world.run(world.folder)
     except AssertionError as error:
-        _logger.exception("%s failed", name)
-        faulty.append(f"{name}: {str(error).splitlines()[0]}")
-        return []
+        _logger.exception("%s failed", world.name)
+        return _Ended([], f"{world.name}: {str(error).splitlines()[0]}")
     kept.write_text(json.dumps([asdict(result) for result in results], indent=1))
-    return results
+    return _Ended(results)
 
 
 def _versions() -> str:

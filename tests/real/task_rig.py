@@ -22,6 +22,7 @@ from zkpot_aggregator.mosquitto import CONFIGURATION, write_broker_files
 
 KEY = b"t" * 32
 BLOCK_S = 1.0
+PLAIN = "plain:fedavg"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Rig:
     devices: int
     rounds: int
     validators: int = 0
+    aggregation: str = PLAIN
 
     @property
     def aggregator(self) -> Path:
@@ -63,7 +65,9 @@ def command(*arguments: object, module: str = "zkpot_aggregator") -> str:
 
 
 @contextlib.contextmanager
-def task_rig(folder: Path, devices: int, rounds: int, validators: int = 0) -> Iterator[Rig]:
+def task_rig(
+    folder: Path, devices: int, rounds: int, validators: int = 0, aggregation: str = PLAIN
+) -> Iterator[Rig]:
     """Broker, chain and IPFS run; aggregator and devices are configured, not started."""
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(anvil(folder / "anvil", block_s=BLOCK_S))
@@ -92,7 +96,7 @@ def task_rig(folder: Path, devices: int, rounds: int, validators: int = 0) -> It
         broker.start(lambda: listens(plan.port))
         rig = Rig(
             folder, node, ipfs, folder / "broker", plan.port, made["contract"],
-            made["first_block"], devices, rounds, validators,
+            made["first_block"], devices, rounds, validators, aggregation,
         )  # fmt: skip
         (rig.aggregator / "aggregator.toml").write_text(
             aggregator_toml(rig, broker_toml(rig, operator.id, "broker.settings"))
@@ -163,7 +167,8 @@ state_dir = "state"
 name = "small"
 dataset = "digits"
 proof_system = "sumcheck/1"
-aggregation = "plain:fedavg"
+aggregation = "{rig.aggregation}"
+group_minimum = {rig.devices}
 rounds = {rig.rounds}
 batch_size = 32
 gate_margin = 12
@@ -198,7 +203,8 @@ epochs = 5
 [limits]
 cores = 1
 [privacy]
-aggregation = ["plain:fedavg"]
+aggregation = ["{rig.aggregation}"]
+minimum_group = {rig.devices}
 """
 
 
