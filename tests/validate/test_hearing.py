@@ -3,18 +3,23 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.validate.members import MARGIN_S, Clock, Fleet
+from tests.validate.members import MARGIN_S, Clock, Fleet, fleet
 from tests.validate.test_rounds import play
-from tests.validate.world import DEVICES, Operator, Said
+from tests.validate.world import DEVICES, Lie, Operator, Said
 
+from zkpot.cid import split_object
 from zkpot.journal import Journal
 from zkpot.wire import topics
-from zkpot.wire.messages import Commitment
+from zkpot.wire.envelope import open_envelope, sign
+from zkpot.wire.messages import Commitment, Phase
+from zkpot.wire.topics import DeviceTopic
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.intake import Intake
+from zkpot_aggregator.ledger.views import Phase as OnChain
 from zkpot_aggregator.validate.hearing import Hearing
 
 
@@ -59,3 +64,60 @@ def test_what_is_said_while_a_round_begins_is_not_lost(journal: Journal, tmp_pat
     intake.speaking.join()
     found = hearing.said_by(Commitment, DEVICES[1].id)
     assert (found.envelope, found.proof) == (said.envelope, said.proof)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_the_second_thing_said_is_not_held_against_anybody(early: bool, tmp_path: Path) -> None:
+    """A device commits at once to what it never proves, and then to something else.
+
+    The aggregator takes the first alone; a validator that does not know the roster yet must not
+    take the second for the first.
+    """
+
+    async def main() -> None:
+        operator = Operator()
+        with fleet(tmp_path, operator, 2) as found:
+            dropped = DEVICES[1]
+            announced = operator.open()
+            said = operator.commitments[dropped.id]
+            for member in found.members:
+                member.endorsing.announced(announced, kept=False)
+                if early:
+                    member.hearing.hear(*unproven(said))
+                await member.step()
+                member.hear(said)
+                member.clock.now += 2 * MARGIN_S
+                await member.step()
+            lie = Lie(drop=dropped.id)
+            for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
+                await found.told(announced)
+            await found.told(operator.close(lie))
+            assert operator.phase() is (OnChain.FINAL if early else OnChain.REJECTED)
+
+    asyncio.run(main())
+
+
+def unproven(said: Said) -> tuple[DeviceTopic, bytes]:
+    """A commitment by the same device, whose proof nobody gets to see."""
+    message = open_envelope(said.envelope, {said.device.id: said.device.public_key}).message
+    assert isinstance(message, Commitment)
+    other = replace(message, wellformed=split_object(b"withheld")[0])
+    topic = topics.up(said.device.id, said.kind)
+    return topics.parse_device_topic(topic), sign(other, said.device)
+
+
+def test_who_spoke_early_is_heard_again_in_the_next_round(journal: Journal, tmp_path: Path) -> None:
+    operator = Operator()
+    hearing = Hearing(journal, Intake(tmp_path / "intake", MemoryStore()), MARGIN_S, Clock())
+    asyncio.run(play(Fleet(operator, [])))
+    hearing.announced(operator.number, Phase.COMMIT, 10, kept=False)
+    hear(hearing, operator.commitments[DEVICES[0].id])
+    hearing.begin(operator.terms)
+    hear(hearing, operator.commitments[DEVICES[0].id])
+    assert not hearing.undecided
+
+    announced = operator.open()
+    hearing.announced(announced.round, Phase.COMMIT, 10, kept=False)
+    hearing.begin(operator.terms)
+    hear(hearing, operator.commitments[DEVICES[0].id])
+    assert hearing.undecided

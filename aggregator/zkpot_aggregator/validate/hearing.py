@@ -4,7 +4,8 @@ A message counts as in time only if it came at least `margin_s` before the deadl
 phase's announcement started, and `margin_s` later the phase was still not over; and only if
 everything it names was heard too. So neither a late message nor one that the aggregator may
 have missed is ever held against it. What cannot be known counts as late: when the phase was
-announced before this validator listened, or while it was away.
+announced before this validator listened, or while it was away. So does a commitment whose
+device spoke before the round began here, for the aggregator takes the first one alone.
 """
 
 import logging
@@ -65,6 +66,7 @@ class Hearing:
         self._connected = clock()
         self._came: dict[str, float] = {}
         self._until: dict[tuple[Round, Phase], float] = {}
+        self._spoke_early: set[tuple[Round, DeviceId]] = set()
         self._wanted: set[Cid] = set()
 
     def begin(self, terms: RoundTerms) -> None:
@@ -78,6 +80,7 @@ class Hearing:
         self._terms = terms
         self._came.clear()
         self._until = {key: until for key, until in self._until.items() if key[0] >= terms.round}
+        self._spoke_early = {key for key in self._spoke_early if key[0] >= terms.round}
         self._wanted.clear()
         past = [key for key, _ in self._journal.items(_PREFIX) if key < _prefix(terms.round)]
         if past:
@@ -110,7 +113,9 @@ class Hearing:
             self._hear(topic, payload)
 
     def _hear(self, topic: DeviceTopic, payload: bytes) -> None:
-        terms = self._terms
+        terms, awaited = self._terms, self._awaited
+        if awaited is not None and topic.channel == "up/commitment":
+            self._spoke_early.add((awaited, topic.device))
         if terms is None:
             return
         check_sender(topic, payload, terms.roster.public_keys)
@@ -129,7 +134,16 @@ class Hearing:
             case _:
                 pass
 
+    @property
+    def _awaited(self) -> Round | None:
+        """The round that was announced and has not begun here, if there is one."""
+        last = max((number for number, _ in self._until), default=None)
+        begun = last is not None and self._terms is not None and last <= self._terms.round
+        return None if begun else last
+
     def _keep(self, kind: type[Commitment | Submission | Decline], heard: Heard) -> None:
+        if kind is Commitment and (self._number, heard.device) in self._spoke_early:
+            return
         key = _key(self._number, kind, heard.device)
         if self._journal.get(key) is not None:
             return
