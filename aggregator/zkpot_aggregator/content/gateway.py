@@ -10,6 +10,7 @@ import requests
 
 from zkpot.cid import BLOCK_BYTES, Cid, check_block, cid_text
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
+from zkpot_aggregator.answers import AnswerTooLong, read_body
 
 _RAW = "application/vnd.ipld.raw"
 _ABSENT = frozenset({404, 410})
@@ -44,7 +45,9 @@ class GatewayStore:
                 if response.status_code in _ABSENT:
                     raise Rejected(Reason.NOT_FOUND, f"{cid_text(cid)} at the gateway")
                 response.raise_for_status()
-                block = response.raw.read(MAX_BLOCK_BYTES + 1, decode_content=True)
+                block = read_body(response, MAX_BLOCK_BYTES)
+        except AnswerTooLong as error:
+            raise Rejected(Reason.OVERSIZE, f"{cid_text(cid)} at the gateway: {error}") from error
         except (requests.RequestException, OSError) as error:
             raise Transient(f"gateway, {cid_text(cid)}: {type(error).__name__}") from error
         return check_block(cid, block)

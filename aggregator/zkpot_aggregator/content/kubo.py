@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import requests
 from ipfshttpclient import exceptions
-from ipfshttpclient.client import Client
 
 from zkpot.cid import Cid, cid_from_bytes, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
+from zkpot_aggregator.content.kubo_http import BoundedClient
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +31,10 @@ _ABSENT = ("not found", "notfound", "could not find", "no block", "block was not
 _NOT_PINNED = ("not pinned",)
 _GAVE_UP = ("request timed out",)
 """What js-ipfs says of a block that it lacks, once the time it was given is over."""
+_UNREADABLE = (ValueError, LookupError, TypeError, AssertionError, RecursionError)
+"""What an answer leads to that is not the JSON that was asked for."""
+_SHOWN_CHARACTERS = 300
+"""Of what a daemon says in its errors."""
 
 
 class KuboStore:
@@ -49,7 +53,7 @@ class KuboStore:
         self._here_only = {"offline": "true", "timeout": f"{int(1000 * lookup_s)}ms"}
         # ipfshttpclient 0.7 hands urllib3 an argument of Python 2 with every request.
         warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning)
-        self._client = Client(multiaddress(url), timeout=timeout_s)
+        self._client = BoundedClient(multiaddress(url), timeout_s)
 
     def put(self, cid: Cid, block: bytes) -> None:
         """See `ContentStore.put`; raises `Rejected` (CID_MISMATCH) for a block of another name."""
@@ -58,7 +62,8 @@ class KuboStore:
             options = {self._codec_option: codec, "version": "1", "mhtype": "sha2-256"}
             # ipfshttpclient takes a file, or the name of one.
             stored = self._client.block.put(_Bytes(block), opts=options)
-        if read_cid(stored["Key"]) != cid:
+            name = read_cid(str(stored["Key"]))
+        if name != cid:
             raise Rejected(Reason.CID_MISMATCH, f"{cid_text(cid)}: {self._where} stored another")
 
     def get(self, cid: Cid) -> bytes:
@@ -99,9 +104,9 @@ class KuboStore:
     def pins(self) -> frozenset[Cid]:
         """See `ContentStore.pins`; what others have pinned in other codecs is left out."""
         with self._asking("pin/ls"):
-            answer = self._client.pin.ls(type="recursive")
+            names = [str(name) for name in self._client.pin.ls(type="recursive")["Keys"]]
         found = set()
-        for text in answer["Keys"]:
+        for text in names:
             try:
                 cid = read_cid(text)
             except Rejected:
@@ -151,7 +156,8 @@ class KuboStore:
     @cached_property
     def _codec_option(self) -> str:
         """How the daemon calls a block's codec: js-ipfs has its own word, which Kubo refuses."""
-        return "format" if "ipfs-core" in self._client.version() else "cid-codec"
+        with self._asking("version"):
+            return "format" if "ipfs-core" in self._client.version() else "cid-codec"
 
     @contextmanager
     def _asking(self, what: str, cid: Cid | None = None) -> Iterator[None]:
@@ -164,8 +170,9 @@ class KuboStore:
                 raise _NotPinned(Reason.NOT_FOUND, name) from error
             if any(words in text for words in _ABSENT + _GAVE_UP):
                 raise Rejected(Reason.NOT_FOUND, f"{name.strip()} in {self._where}") from error
-            raise Transient(f"{self._where}, {what}{name}: {error}") from error
-        except (exceptions.Error, requests.RequestException, OSError) as error:
+            said = str(error)[:_SHOWN_CHARACTERS]
+            raise Transient(f"{self._where}, {what}{name}: {said}") from error
+        except (exceptions.Error, requests.RequestException, OSError, *_UNREADABLE) as error:
             raise Transient(f"{self._where}, {what}{name}: {type(error).__name__}") from error
 
 

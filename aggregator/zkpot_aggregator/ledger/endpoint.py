@@ -13,6 +13,7 @@ from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
 from zkpot.errors import ExitCode, Fatal, Transient
+from zkpot_aggregator.answers import bound_answers
 
 _REFUSED_STATUS = frozenset({401, 403})
 _METHOD_NOT_FOUND = -32601
@@ -21,6 +22,9 @@ _SIMULATING = frozenset({"eth_call", "eth_estimateGas"})
 _EXECUTION_REVERTED = 3
 """The error code of a revert (go-ethereum); the message says it too."""
 
+_SHOWN_CHARACTERS = 300
+"""Of what a node says in its errors."""
+
 
 class Endpoint(HTTPProvider):
     """One node; `close` ends its connections."""
@@ -28,6 +32,7 @@ class Endpoint(HTTPProvider):
     def __init__(self, url: str, timeout_s: float) -> None:
         self._where = urlsplit(url).hostname or "the node"
         self._own_session = requests.Session()
+        bound_answers(self._own_session)
         super().__init__(
             url,
             request_kwargs={"timeout": timeout_s},
@@ -46,8 +51,10 @@ class Endpoint(HTTPProvider):
                     ExitCode.CREDENTIALS, f"{self._where} refuses access: HTTP status {status}"
                 ) from None
             raise Transient(f"{self._where}: HTTP status {status}") from None
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, OSError, ValueError, RecursionError) as error:
             raise Transient(f"{self._where}: {type(error).__name__}") from None
+        if not _is_answer(response):
+            raise Transient(f"{self._where}, {method}: not an answer of JSON-RPC")
         if "error" in response:
             self._judge(method, response["error"])
         return response
@@ -59,13 +66,17 @@ class Endpoint(HTTPProvider):
     def _judge(self, method: RPCEndpoint, error: Any) -> None:
         """Raises unless the error is the answer to what was asked."""
         code = error.get("code") if isinstance(error, dict) else None
-        message = error.get("message", "") if isinstance(error, dict) else str(error)
+        message = str(error.get("message", "") if isinstance(error, dict) else error)
         reverted = code == _EXECUTION_REVERTED or "revert" in message.lower()
         if method == _SENDING or (method in _SIMULATING and reverted):
             return
         if code == _METHOD_NOT_FOUND:
             raise Fatal(ExitCode.LEDGER, f"{self._where} does not know {method}")
-        raise Transient(f"{self._where}, {method}: {message}")
+        raise Transient(f"{self._where}, {method}: {message[:_SHOWN_CHARACTERS]}")
+
+
+def _is_answer(response: object) -> bool:
+    return isinstance(response, dict) and response.get("jsonrpc") == "2.0"
 
 
 def connect(url: str, timeout_s: float) -> Web3:
