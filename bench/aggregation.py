@@ -28,11 +28,18 @@ from zkpot.keys import KeyPair
 from zkpot.model import Shape
 from zkpot.proof.sumcheck import SumcheckSystem
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_masked_vector
+from zkpot.secure.exchange import (
+    FromMember,
+    MaskedVector,
+    SealedRelease,
+    ToMember,
+    decode_masked_vector,
+    open_release,
+)
 from zkpot.secure.groups import Group, draw_groups
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.member import Own, advertise, answer
-from zkpot.secure.session import Session, Step, close, take, told
+from zkpot.secure.session import Session, Step, close, take, take_release, told
 from zkpot.secure.states import MemberState
 from zkpot.secure.sums import check_group_sum
 from zkpot.secure.unmask import unmask
@@ -126,12 +133,13 @@ class GroupBench:
         self._all_groups, self._scheme = groups, scheme
         public = {key.id: key.public_key for key in keys}
         generator = np.random.default_rng(number)
+        self._operator = KeyPair.generate()
         self._owns: dict[DeviceId, Own] = {}
         for key in keys:
             if key.id in self.group.device_to_weight:
                 theta = generator.integers(-128, 128, shape.parameters)
                 opening = ModelOpening(theta, scheme.random_blinding())
-                self._owns[key.id] = Own(key, public, opening)
+                self._owns[key.id] = Own(key, public, opening, self._operator.box_key)
         self._public = public
         first = next(iter(self._owns.values())).opening
         self.lengths = Lengths(len(first.theta), len(first.blinding) // SCALAR_BYTES)
@@ -180,6 +188,12 @@ class GroupBench:
             "check_s": self.groups * check_s,
         }
 
+    def _taken(self, device: DeviceId, message: FromMember) -> Session:
+        if isinstance(message, SealedRelease):
+            release = open_release(self._operator, message)
+            return take_release(self._session, device, message, release)
+        return take(self._session, device, message, self._public)
+
     def _advance(self, step: str) -> None:
         """All answers arrive, the step closes, and each member answers that."""
         messages: dict[DeviceId, ToMember] = {}
@@ -188,7 +202,7 @@ class GroupBench:
             data = encode(message)
             self._up[device] += len(data)
             arrived = decode(type(message), data, limit=_LIMIT)
-            self._session = take(self._session, device, arrived, self._public)
+            self._session = self._taken(device, arrived)
             if device in self._vectors:
                 vector = self._vectors.pop(device)
                 self._up[device] += len(vector)

@@ -77,7 +77,8 @@ class Membership:
         if state is None:
             raise Rejected(Reason.OUT_OF_PHASE, "our place in the group is gone")
         opening = self.opening(seated.group.round)
-        message, own = seated.last_told, Own(self.key, roster.public_keys, opening)
+        message = seated.last_told
+        own = Own(self.key, roster.public_keys, opening, self.task.operator_box_key)
         what = _LONG.get(type(message))
         if what is None:
             return answer(state, message, own)

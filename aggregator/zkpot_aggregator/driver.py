@@ -161,6 +161,8 @@ class Driver:
                     self._work(worker.sum(terms, state))
                 case do.FetchVector(envelope) if isinstance(state, at.Masking):
                     self._work(worker.fetch_vector(terms, state, envelope))
+                case do.OpenRelease(envelope):
+                    self._work(worker.open_release(terms, envelope))
                 case do.UnmaskGroup(index) if isinstance(state, at.Masking):
                     self._work(worker.unmask(terms, state, index))
                 case do.MergeSums() if isinstance(state, at.Merging):

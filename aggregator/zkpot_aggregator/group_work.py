@@ -1,14 +1,19 @@
-"""What the aggregator does for groups in secure aggregation: fetch vectors, unmask, merge.
+"""What the aggregator does for groups in secure aggregation: fetch, open, unmask, merge.
 
 Seeds and masks exist in a worker process only while a sum is unmasked.
 """
 
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.record import Verdicts
-from zkpot.secure.exchange import VECTOR_OVERHEAD_BYTES, MaskedInput, decode_masked_vector
+from zkpot.secure.exchange import (
+    VECTOR_OVERHEAD_BYTES,
+    MaskedInput,
+    SealedRelease,
+    decode_masked_vector,
+    open_release,
+)
 from zkpot.secure.groups import round_groups
-from zkpot.secure.mask import lengths_of
-from zkpot.secure.session import check_lengths
+from zkpot.secure.mask import check_lengths, lengths_of
 from zkpot.secure.sums import decode_group_sum
 from zkpot.timing import timed
 from zkpot.verify import RoundTerms
@@ -41,6 +46,14 @@ class GroupWorker(Worker):
         except Rejected as rejection:
             return on.VectorFetched(envelope, rejection.reason, rejection.detail)
         return on.VectorFetched(envelope, None)
+
+    async def open_release(self, terms: RoundTerms, envelope: bytes) -> on.Event:
+        """Opens what a member has released, which must be sealed to the operator."""
+        message = open_as(SealedRelease, envelope, terms.roster.public_keys).message
+        try:
+            return on.ReleaseOpened(envelope, open_release(self.key, message))
+        except Rejected as rejection:
+            return on.ReleaseOpened(envelope, None, rejection.reason, rejection.detail)
 
     async def unmask(self, terms: RoundTerms, state: at.Masking, index: int) -> on.Event:
         """Takes the masks off a group's sum, checks it against the commitments, and stores it."""

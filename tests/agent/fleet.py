@@ -21,7 +21,7 @@ from tests.protocol.rounds import (
     make_samples,
     make_task,
 )
-from tests.secure.kit import over_the_wire, real_openings
+from tests.secure.kit import over_the_wire, real_openings, taken
 
 from zkpot.aggregation import GroupTerms
 from zkpot.cid import Cid, join_object, node_cid, split_object
@@ -35,7 +35,7 @@ from zkpot.record import Roster, RosterEntry, SealedList, Verdict, Verdicts
 from zkpot.secure.exchange import FromMember, MaskedInput, MaskedVector, decode_masked_vector
 from zkpot.secure.groups import round_groups
 from zkpot.secure.mask import SCALAR_BYTES, Lengths
-from zkpot.secure.session import Session, close, take, told
+from zkpot.secure.session import Session, close, told
 from zkpot.secure.sums import GroupSum, check_group_sum
 from zkpot.secure.unmask import unmask
 from zkpot.task import Task, encode_task, task_id
@@ -239,7 +239,7 @@ class Fleet:
                     self.vectors[unit.key.id] = decode_masked_vector(vector)
                 if fresh:
                     public = self.facts.roster.public_keys
-                    self.session = take(self.session, unit.key.id, message, public)
+                    self.session = taken(self.session, unit.key.id, message, public, OPERATOR)
 
     def close(self) -> None:
         """Ends the open step."""

@@ -15,9 +15,7 @@ from zkpot.secure.exchange import (
     FromMember,
     KeyList,
     MaskedInput,
-    Release,
-    ReleasedShare,
-    ShareKind,
+    SealedRelease,
     Survivors,
     ToMember,
 )
@@ -72,4 +70,4 @@ def answer(round_number: int, place: int, made: int = 0) -> FromMember:
         case 2:
             return Confirmation(name, OWN, fresh + fresh)
         case _:
-            return Release(name, (ReleasedShare(OWN, ShareKind.SEED, fresh),))
+            return SealedRelease(name, fresh)

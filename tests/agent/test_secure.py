@@ -16,9 +16,9 @@ from tests.protocol.rounds import ROUND
 from zkpot.config import parse_config
 from zkpot.errors import Fatal
 from zkpot.journal import Journal, Outgoing
-from zkpot.secure.exchange import Advertisement, KeyList, Survivors
+from zkpot.secure.exchange import Advertisement, KeyList, SealedRelease, Survivors
 from zkpot.secure.session import STEP_TO_MESSAGE, Step, told
-from zkpot.secure.states import Advertised, Dealt
+from zkpot.secure.states import Advertised, Confirmed, Dealt, Masked
 from zkpot.wire.messages import MESSAGE_TO_TYPE, Phase
 from zkpot_agent.config import PrivacyConfig
 from zkpot_agent.driver import INCIDENT, STATE_KEY
@@ -168,6 +168,27 @@ async def test_everything_said_twice_is_answered_alike(tmp_path: Path) -> None:
 
 @in_loop
 @pytest.mark.usefixtures("in_process")
+async def test_what_is_sent_after_a_restart_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    """A release is sealed once: sealed again it would be another answer."""
+    fleet = Fleet(tmp_path)
+    for unit in fleet.units:
+        unit.switch_on()
+    await play(fleet, until=Step.RELEASES)
+    await ask(fleet)
+    unit = fleet.units[0]
+    first = unit.journal.outgoing()[-1].message
+    assert isinstance(unit.outbox()[-1], SealedRelease)
+    await unit.cut()
+    unit.switch_on()
+    assert unit.driver.unanswered() == [first]
+    await fleet.tell(unit)
+    assert [each.message for each in unit.journal.outgoing()[-3:]] == [first] * 3
+    await play(fleet)
+    check(fleet)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
 async def test_a_second_list_of_survivors_is_never_signed(tmp_path: Path) -> None:
     """Two lists, signed by enough members each, would unmask a single device."""
     fleet = Fleet(tmp_path)
@@ -223,6 +244,8 @@ def secrets_of(unit: Unit) -> set[bytes]:
             return {channel, mask}
         case Dealt(_, channel, mask, seed):
             return {channel, mask, seed}
+        case Masked() | Confirmed() as state:
+            return {share for each in state.held for share in (each.seed, each.mask)}
         case _:
             return set()
 
@@ -242,7 +265,7 @@ async def test_secrets_never_leave_and_end_with_the_round(
         fleet.collect()
         fleet.close()
         await fleet.tell()
-    assert len(secrets) == 3 * 5
+    assert len(secrets) == 3 * 5 + 2 * 5 * 5
     sent = b"".join(m.message.payload for unit in fleet.units for m in unit.journal.outgoing())
     blocks = b"".join(block for unit in fleet.units for _, block in unit.journal.items("block/"))
     thetas = [o.theta.astype("<i4").tobytes() for o in fleet.facts.openings]

@@ -19,7 +19,7 @@ from zkpot.ids import DeviceId, Digest, Round, device_text
 from zkpot.journal import Journal
 from zkpot.keys import KeyPair, create_key_file
 from zkpot.record import Record, SignedRecord, decode_object
-from zkpot.secure.exchange import Advertisement, Confirmation, Dealing, MaskedInput, Release
+from zkpot.secure.exchange import Advertisement, Confirmation, Dealing, MaskedInput, SealedRelease
 from zkpot.secure.sums import decode_group_sum
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.demo.processes import Events, Process, start
@@ -37,7 +37,7 @@ pytestmark = [
 
 DEVICES = 5
 MINIMUM = 3
-STEPS: tuple[type, ...] = (Advertisement, Dealing, MaskedInput, Confirmation, Release)
+STEPS: tuple[type, ...] = (Advertisement, Dealing, MaskedInput, Confirmation, SealedRelease)
 SILENCE_S = 900.0
 LEISURE_S = 1200
 """A deadline that nobody meets in a test that goes right."""
@@ -253,7 +253,7 @@ def test_a_device_lost_in_any_step_is_left_out_or_its_group_is(tmp_path: Path) -
     for number, step in tried.items():
         found = network.outcome(number)
         if found.failure is None:
-            survivors = everybody if step in (Confirmation, Release) else others
+            survivors = everybody if step in (Confirmation, SealedRelease) else others
             assert found.survivors == survivors, step
         else:
             assert found.failure is Failure.TOO_FEW_SURVIVORS

@@ -3,21 +3,29 @@
 from dataclasses import dataclass, field
 from typing import get_args
 
-from tests.aggregator.round_kit import BEACON, PARENT, ROUND, TASK_ID, make_task, named
+from tests.aggregator.round_kit import (
+    BEACON,
+    OPERATOR,
+    PARENT,
+    ROUND,
+    TASK_ID,
+    make_task,
+    named,
+)
 from tests.secure.kit import key, real_openings
 
 from zkpot.aggregation import GroupTerms
 from zkpot.errors import Rejected
 from zkpot.ids import DeviceId, Digest, digest
 from zkpot.record import Roster, RosterEntry, Verdict, Verdicts
-from zkpot.secure.exchange import ToMember
+from zkpot.secure.exchange import SealedRelease, ToMember, open_release
 from zkpot.secure.groups import group_of, round_groups
 from zkpot.secure.member import Own, advertise, answer
 from zkpot.secure.session import Session
 from zkpot.secure.states import MemberState
 from zkpot.verify import RoundTerms
 from zkpot.wire.codec import decode_tagged, encode, encode_tagged
-from zkpot.wire.envelope import sign
+from zkpot.wire.envelope import open_as, sign
 from zkpot_aggregator.round import effects as do
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import machine
@@ -98,18 +106,21 @@ class Round:
         self._take(machine.Step(state, machine.resume(self.terms, state)))
 
     def deliver(self, device: DeviceId, *, fetched: bool = True) -> bytes | None:
-        """What a member has last said arrives; its vector can be fetched, or not yet."""
+        """What a member has last said arrives, and is looked into, or not yet."""
         envelope = self.mail.get(device)
         if envelope is not None:
             self.on(on.SecureReceived(envelope))
             if fetched:
-                self.fetch(envelope)
+                self.look_into(envelope)
         return envelope
 
-    def fetch(self, envelope: bytes) -> None:
-        """A vector is there, if the machine is waiting for it."""
+    def look_into(self, envelope: bytes) -> None:
+        """A vector is there, or a release opens, if the machine is waiting for it."""
         if do.FetchVector(envelope) in self.effects:
             self.on(on.VectorFetched(envelope, None))
+        if do.OpenRelease(envelope) in self.effects:
+            sealed = open_as(SealedRelease, envelope, self.terms.roster.public_keys).message
+            self.on(on.ReleaseOpened(envelope, open_release(OPERATOR, sealed)))
 
     def everybody(self, index: int, *, but: tuple[DeviceId, ...] = ()) -> None:
         """All members of a group but some have their say in the open step."""
@@ -133,7 +144,7 @@ class Round:
 
     def _tell(self, device: DeviceId, message: ToMember) -> None:
         self.told.setdefault((device, type(message)), set()).add(encode(message))
-        own = Own(KEYS[device], self.terms.roster.public_keys, OPENINGS[device])
+        own = Own(KEYS[device], self.terms.roster.public_keys, OPENINGS[device], OPERATOR.box_key)
         try:
             found = answer(self.members[device], message, own)
         except Rejected:

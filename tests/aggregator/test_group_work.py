@@ -1,8 +1,8 @@
-"""What the aggregator fetches from a device, and that it fetches nothing that is larger."""
+"""What the aggregator fetches and opens of a device, and that it fetches nothing larger."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +19,15 @@ from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.opening import MAX_OPENING_BLINDING_BYTES, encode_opening, max_sealed_bytes
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import MaskedInput, MaskedVector
+from zkpot.secure.exchange import (
+    MaskedInput,
+    MaskedVector,
+    Release,
+    ReleasedShare,
+    SealedRelease,
+    ShareKind,
+    seal_release,
+)
 from zkpot.verify import MAX_PROOF_BYTES, ProofTerms, RoundTerms
 from zkpot.wire import topics
 from zkpot.wire.codec import encode
@@ -85,7 +93,8 @@ def offered(folder: Path, data: bytes) -> tuple[GroupWorker, Willing, Cid]:
     link.exchange = BlockExchange(link, key=AGGREGATOR, store=intake, address=topics.down)
     unused = cast("Any", None)
     make = cast("Any", Sealed)
-    return make(*[unused] * 5, intake, link.exchange, unused, folder), link, root
+    worker = make(unused, AGGREGATOR, *[unused] * 3, intake, link.exchange, unused, folder)
+    return worker, link, root
 
 
 def fetch(folder: Path, data: bytes) -> tuple[on.Event, list[Cid]]:
@@ -143,3 +152,36 @@ def test_every_opening_is_small_enough_to_be_fetched() -> None:
         opening = ModelOpening(np.zeros(shape.parameters, np.int64), blinding)
         sealed = seal(AGGREGATOR.box_key, encode_opening(opening))
         assert len(sealed) <= max_sealed_bytes(shape)
+
+
+SHARE = ReleasedShare(SENDER.id, ShareKind.SEED, bytes(32))
+RELEASE = Release(digest("group"), (SHARE,))
+
+
+def opened(folder: Path, message: SealedRelease) -> on.ReleaseOpened:
+    """What the aggregator finds in a sealed release."""
+    worker, _, _ = offered(folder, b"")
+    event = asyncio.run(worker.open_release(TERMS, sign(message, SENDER)))
+    assert isinstance(event, on.ReleaseOpened)
+    return event
+
+
+def test_a_release_that_was_sealed_to_the_operator_is_opened(tmp_path: Path) -> None:
+    event = opened(tmp_path, seal_release(AGGREGATOR.box_key, RELEASE))
+    assert (event.release, event.reason) == (RELEASE, None)
+
+
+def test_any_other_release_has_a_reason_and_nothing_of_it_is_shown(tmp_path: Path) -> None:
+    good = seal_release(AGGREGATOR.box_key, RELEASE)
+    for number, sealed in enumerate(
+        (
+            seal(SENDER.box_key, encode(RELEASE)),
+            good.sealed[:-1],
+            b"",
+            encode(RELEASE),
+            seal(AGGREGATOR.box_key, encode(SHARE)),
+        )
+    ):
+        event = opened(tmp_path / str(number), replace(good, sealed=sealed))
+        assert (event.release, event.reason) == (None, Reason.MALFORMED)
+        assert SHARE.share.hex() not in event.detail

@@ -16,7 +16,7 @@ from tests.aggregator.test_round import in_phase
 from zkpot.errors import Failure, Reason
 from zkpot.ids import DeviceId, digest
 from zkpot.record import Verdict
-from zkpot.secure.exchange import Advertisement, MaskedInput
+from zkpot.secure.exchange import Advertisement, MaskedInput, SealedRelease
 from zkpot.secure.session import Step
 from zkpot.wire.envelope import open_as, sign
 from zkpot.wire.messages import Phase, Receipt
@@ -224,6 +224,67 @@ def test_a_vector_still_being_fetched_at_the_deadline_is_too_late() -> None:
     assert device not in made.session(0).survivors
 
 
+def test_a_release_that_does_not_open_may_be_sent_again_and_ends_nothing() -> None:
+    made = Round()
+    advance(made, 0, Step.RELEASES)
+    device, lost = made.devices(0)[:2]
+    honest = made.mail[device]
+    garbage = sign(SealedRelease(made.session(0).group.digest, b"garbage"), KEYS[device])
+    assert made.on(on.SecureReceived(garbage)) == (do.OpenRelease(garbage),)
+    made.on(on.SecureReceived(garbage))
+    assert not made.effects
+    made.on(on.SecureReceived(honest))
+    assert codes(made) == ["duplicate"]
+    refused = on.ReleaseOpened(garbage, None, Reason.MALFORMED, "sealed box does not open")
+    made.on(refused)
+    assert codes(made) == ["malformed"]
+    receipt = made.made(do.Send)[0]
+    assert isinstance(receipt, do.Send)
+    assert isinstance(receipt.message, Receipt)
+    assert (receipt.device, receipt.message.reason) == (device, Reason.MALFORMED)
+    made.on(refused)
+    assert not made.effects
+    made.deliver(device)
+    assert made.session(0).members(Step.RELEASES) == (device,)
+    made.on(on.SecureReceived(honest))
+    assert not made.effects
+    made.everybody(0, but=(device, lost))
+    made.deadline(0)
+    assert do.UnmaskGroup(0) in made.effects
+
+
+def test_after_three_releases_that_do_not_open_none_is_opened_any_more() -> None:
+    made = Round()
+    advance(made, 0, Step.RELEASES)
+    device = made.devices(0)[0]
+    name = made.session(0).group.digest
+    for number in range(at.MAX_OFFERS):
+        envelope = sign(SealedRelease(name, bytes([number])), KEYS[device])
+        assert made.on(on.SecureReceived(envelope)) == (do.OpenRelease(envelope),)
+        made.on(on.ReleaseOpened(envelope, None, Reason.MALFORMED, "sealed box does not open"))
+        made.kill()
+    made.on(on.SecureReceived(made.mail[device]))
+    assert codes(made) == ["limit"]
+    made.everybody(0, but=(device,))
+    made.deadline(0)
+    assert do.UnmaskGroup(0) in made.effects
+
+
+def test_too_few_releases_that_open_fail_the_group_and_strike_nobody() -> None:
+    made = Round()
+    advance(made, 0, Step.RELEASES)
+    liars = made.devices(0)[:2]
+    for device in liars:
+        garbage = sign(SealedRelease(made.session(0).group.digest, b"garbage"), KEYS[device])
+        made.on(on.SecureReceived(garbage))
+        made.on(on.ReleaseOpened(garbage, None, Reason.MALFORMED, "sealed box does not open"))
+    made.everybody(0, but=liars)
+    made.deadline(0)
+    assert codes(made) == ["group-too-small"]
+    assert not made.made(do.CountStrikes)
+    assert made.masking.groups[0].failed
+
+
 def test_what_was_taken_before_is_answered_with_what_followed() -> None:
     made = Round()
     device = made.devices(0)[0]
@@ -282,7 +343,7 @@ def test_what_is_repeated_after_the_sum_is_not_held_against_anybody(phase: str) 
 def test_a_restart_says_everything_again_the_same(step: Step) -> None:
     made = Round()
     advance(made, 0, step)
-    if step is Step.INPUTS:
+    if step in (Step.INPUTS, Step.RELEASES):
         made.deliver(made.devices(0)[0], fetched=False)
     told = {name: set(said) for name, said in made.told.items()}
     made.kill()
@@ -291,6 +352,7 @@ def test_a_restart_says_everything_again_the_same(step: Step) -> None:
     assert do.Announce in kinds
     assert (do.UnmaskGroup in kinds) == (step is Step.DONE)
     assert (do.FetchVector in kinds) == (step is Step.INPUTS)
+    assert (do.OpenRelease in kinds) == (step is Step.RELEASES)
     assert (do.Send in kinds) == (Step.KEYS < step < Step.DONE)
     timers = {e.timer for e in made.effects if isinstance(e, do.StartTimer)}
     assert (f"group-0-{step.name.lower()}" in timers) == (step is not Step.DONE)

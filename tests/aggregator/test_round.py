@@ -798,6 +798,7 @@ EVENTS: list[on.Event] = [
     on.SubmissionChecked(submission(ANNA, 1, "unknown"), None),
     on.OpeningChecked(opening(ANNA, "unknown"), None),
     on.VectorFetched(b"unknown", None),
+    on.ReleaseOpened(b"unknown", None),
     on.GroupSummed(0, named("other")),
     on.GroupRefused(0, Reason.SUM_MISMATCH, ""),
     on.Summed(named("other"), b"", 9),

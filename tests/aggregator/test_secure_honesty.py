@@ -15,6 +15,7 @@ pytest.importorskip("zkpot_prover")
 from tests.aggregator.secure_fleet import (
     OPERATOR,
     Fleet,
+    Untrained,
     device_key,
     random_model,
     task_config,
@@ -26,20 +27,25 @@ from zkpot.batch import draw
 from zkpot.check_record import CheckFailed, Expected, RecordCheck
 from zkpot.cid import Cid
 from zkpot.errors import Failure, Reason
-from zkpot.ids import DeviceId, Digest, Round
+from zkpot.ids import DeviceId, Digest, Round, device_text
+from zkpot.keys import seal
 from zkpot.model import Int64Array
 from zkpot.proof.system import no_progress
-from zkpot.record import Record, SealedList, Verdicts, decode_object
+from zkpot.record import Record, Roster, SealedList, Verdicts, decode_object
+from zkpot.secure.exchange import SealedRelease
 from zkpot.secure.groups import Group, round_groups
 from zkpot.secure.keys import pair_seed
-from zkpot.secure.states import Advertised, Dealt
+from zkpot.secure.states import Advertised, Dealt, Masked
 from zkpot.secure.sums import GroupSum, decode_group_sum, encode_group_sum, merge_sums
 from zkpot.verify import RoundTerms
 from zkpot.wire.codec import decode
 from zkpot.wire.messages import RecordRefusal
 from zkpot_agent import jobs
 from zkpot_agent.hostile import WrongSum
+from zkpot_agent.masking import Membership
+from zkpot_agent.round import events as agent_on
 from zkpot_agent.round import states as agent_at
+from zkpot_agent.work import Worker
 from zkpot_aggregator.content.base import get_object, put_object
 from zkpot_aggregator.driver import REJECTION, STRIKES_KEY
 from zkpot_aggregator.group_work import GroupWorker
@@ -95,6 +101,73 @@ async def test_a_wrong_vector_in_the_only_group_fails_the_round(tmp_path: Path) 
         assert fleet.view().phase is Phase.FAILED
         assert fleet.view().fail_reason == Failure.TOO_FEW_SURVIVORS
         assert strikes(fleet) == dict.fromkeys(fleet.devices, 1)
+
+
+def spoiling(spoil: Callable[[bytes], bytes]) -> type[Worker]:
+    """A device whose releases are not what it should send."""
+
+    class Spoiler(Membership):
+        async def answer(
+            self, seated: agent_at.Seated, roster: Roster
+        ) -> agent_on.Answered | agent_on.Refused:
+            found = await super().answer(seated, roster)
+            if isinstance(found, agent_on.Answered) and isinstance(found.answer, SealedRelease):
+                spoilt = replace(found.answer, sealed=spoil(found.answer.sealed))
+                return replace(found, answer=spoilt)
+            return found
+
+    class Device(Untrained):
+        membership_type = Spoiler
+
+    return Device
+
+
+def to_another_key(sealed: bytes) -> bytes:
+    return seal(device_key(LIAR).box_key, OPERATOR.open(sealed))
+
+
+@in_loop
+@pytest.mark.parametrize(
+    "spoil",
+    [to_another_key, lambda sealed: sealed[:-1], lambda _sealed: b"garbage"],
+    ids=["another key", "truncated", "garbage"],
+)
+async def test_a_release_that_does_not_open_is_done_without(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    async with Fleet(tmp_path, device_types={LIAR: spoiling(spoil)}) as fleet:
+
+        def all_have_released() -> bool:
+            masking = fleet.aggregator.masking
+            if masking is None or not rejections(fleet):
+                return False
+            return len(masking.groups[0].session.releases) == 4
+
+        await fleet.until(all_have_released)
+        fleet.step_ends()
+        await fleet.until_over()
+        fleet.check(fleet.devices)
+        (found,) = rejections(fleet)
+        assert (found["device"], found["code"]) == (device_text(device_key(LIAR).id), "malformed")
+        assert fleet.aggregator.journal.get(STRIKES_KEY) is None
+
+
+@in_loop
+async def test_too_few_releases_that_open_fail_the_round_and_strike_nobody(tmp_path: Path) -> None:
+    spoilers = dict.fromkeys((1, 2), spoiling(to_another_key))
+    async with Fleet(tmp_path, device_types=spoilers) as fleet:
+
+        def all_have_answered() -> bool:
+            masking = fleet.aggregator.masking
+            released = 0 if masking is None else len(masking.groups[0].session.releases)
+            return released == 3 and len(rejections(fleet)) == 2
+
+        await fleet.until(all_have_answered)
+        fleet.step_ends()
+        await fleet.until_over()
+        assert fleet.view().phase is Phase.FAILED
+        assert fleet.view().fail_reason == Failure.TOO_FEW_SURVIVORS
+        assert fleet.aggregator.journal.get(STRIKES_KEY) is None
 
 
 # --- an aggregator that lies ----------------------------------------------------------------
@@ -319,6 +392,18 @@ def mask_secrets(fleet: Fleet) -> set[bytes]:
     return found
 
 
+def shares_of(fleet: Fleet) -> set[bytes]:
+    """What members hold of each other's secrets, whether they release it or not."""
+    return {
+        share
+        for agent in fleet.agents.values()
+        for state in agent.member_states
+        if isinstance(state, Masked)
+        for each in state.held
+        for share in (each.seed, each.mask)
+    }
+
+
 def on_disk(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
@@ -346,6 +431,10 @@ async def test_a_round_leaves_no_model_and_no_mask_behind(
         chain = repr(fleet.ledger.events(fleet.handle.id)).encode()
         public = aggregator + said + stored + chain + on_disk(tmp_path)
         assert not [seed for seed in seeds if seed in public]
+        shares = shares_of(fleet)
+        assert len(shares) == 5 * 5 * 2
+        assert not [share for share in shares if share in said]
+        assert sum(share in aggregator for share in shares) == 5 * 5, "one kind of each, opened"
         for number, forms in thetas.items():
             assert any(form in held[number] for form in forms), "the test looks for the right bytes"
             others = b"".join(disk for other, disk in held.items() if other != number)

@@ -11,11 +11,18 @@ from zkpot.keys import KeyPair
 from zkpot.model import Int64Array, Shape
 from zkpot.proof.sumcheck import SumcheckCommitments, SumcheckSystem
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import FromMember, MaskedVector, ToMember, decode_masked_vector
+from zkpot.secure.exchange import (
+    FromMember,
+    MaskedVector,
+    SealedRelease,
+    ToMember,
+    decode_masked_vector,
+    open_release,
+)
 from zkpot.secure.groups import Group, Member, draw_groups
-from zkpot.secure.mask import RISTRETTO255_ORDER, SCALAR_BYTES, Lengths
+from zkpot.secure.mask import RISTRETTO255_ORDER, SCALAR_BYTES, Lengths, check_lengths
 from zkpot.secure.member import Own, advertise, answer
-from zkpot.secure.session import Session, Step, check_lengths, close, take, told
+from zkpot.secure.session import Session, Step, close, take, take_release, told
 from zkpot.secure.states import MemberState, decode_state, encode_state
 from zkpot.secure.sums import GroupSum
 from zkpot.secure.unmask import unmask
@@ -35,6 +42,10 @@ def key(number: int) -> KeyPair:
     return KeyPair.from_seed(digest("test-key", number.to_bytes(4, "big")))
 
 
+OPERATOR = key(1_000_000)
+"""Whom members release their shares to."""
+
+
 def random_theta(shape: Shape, generator: np.random.Generator) -> Int64Array:
     """Any admissible parameters."""
     return generator.integers(-128, 128, shape.parameters).astype(np.int64)
@@ -52,6 +63,19 @@ def random_scalars(number: int, generator: np.random.Generator) -> bytes:
 def over_the_wire(message: M) -> M:
     """What arrives of a message."""
     return decode(type(message), encode(message), limit=LIMIT)
+
+
+def taken(
+    session: Session,
+    sender: DeviceId,
+    message: FromMember,
+    public_keys: Mapping[DeviceId, bytes],
+    operator: KeyPair = OPERATOR,
+) -> Session:
+    """The session with any answer, opened if it is sealed."""
+    if isinstance(message, SealedRelease):
+        return take_release(session, sender, message, open_release(operator, message))
+    return take(session, sender, message, public_keys)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,7 +127,7 @@ def advance(world: World, absent: Collection[DeviceId] = ()) -> World:
         if device in world.vectors:
             inputs[device] = decode_masked_vector(world.vectors[device])
             check_lengths(world.lengths, inputs[device])
-        session = take(session, device, arrived, world.public_keys)
+        session = taken(session, device, arrived, world.public_keys)
     session = close(session)
     outgoing = told(session)
     states, answers, vectors = dict(world.states), {}, {}
@@ -137,7 +161,7 @@ def make_owns(
     keys = [key(number) for number in range(len(openings))]
     public_keys = {each.id: each.public_key for each in keys}
     return {
-        each.id: Own(each, public_keys, opening)
+        each.id: Own(each, public_keys, opening, OPERATOR.box_key)
         for each, opening in zip(keys, openings, strict=True)
     }
 

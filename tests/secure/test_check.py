@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("zkpot_prover")
 
 from tests.secure.kit import (
+    OPERATOR,
     World,
     advance_to,
     commitments,
@@ -20,7 +21,7 @@ from tests.secure.kit import (
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, digest
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import Dealing, KeyList, Release
+from zkpot.secure.exchange import Dealing, KeyList, SealedRelease, open_release, seal_release
 from zkpot.secure.member import deal
 from zkpot.secure.session import Step
 from zkpot.secure.states import Advertised, Dealt
@@ -167,10 +168,12 @@ def test_false_shares_are_left_out_while_enough_good_ones_are_there() -> None:
     answers = dict(world.answers)
 
     def change(device: DeviceId, *, drop: bool) -> None:
-        release = answers[device]
-        assert isinstance(release, Release)
+        sealed = answers[device]
+        assert isinstance(sealed, SealedRelease)
+        release = open_release(OPERATOR, sealed)
         false = tuple(replace(item, share=bytes(32)) for item in release.shares)
-        answers[device] = replace(release, shares=() if drop else false)
+        changed = replace(release, shares=() if drop else false)
+        answers[device] = seal_release(OPERATOR.box_key, changed)
 
     change(first, drop=False)
     change(second, drop=False)

@@ -15,11 +15,25 @@ import pytest
 
 pytest.importorskip("zkpot_prover")
 
-from tests.secure.kit import World, advance, advance_to, commitments, real_openings, small_world
+from tests.secure.kit import (
+    OPERATOR,
+    World,
+    advance,
+    advance_to,
+    commitments,
+    real_openings,
+    small_world,
+)
 
 from zkpot.ids import DeviceId
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.exchange import Delivery, Release, ShareKind, decode_masked_vector
+from zkpot.secure.exchange import (
+    Delivery,
+    SealedRelease,
+    ShareKind,
+    decode_masked_vector,
+    open_release,
+)
 from zkpot.secure.keys import pair_seed
 from zkpot.secure.mask import RISTRETTO255_ORDER, Lengths, Mask, Total, expand
 from zkpot.secure.member import mask_input
@@ -117,7 +131,7 @@ def test_a_masked_input_is_not_its_model() -> None:
 
 
 def test_a_vector_that_came_too_late_keeps_its_own_mask() -> None:
-    """Who reads all messages has the vector, and the mask key that was released, but no seed."""
+    """The operator has the vector, and the mask key that was released, but no seed."""
     world = advance_to(small_world(6), Step.SHARES)
     late = world.group.devices[1]
     dealt = world.states[late]
@@ -153,12 +167,20 @@ def test_a_vector_that_came_too_late_keeps_its_own_mask() -> None:
 
 def seen_by_the_aggregator(world: World) -> bytes:
     """Every byte it is sent or sends until the end."""
+    seen = seen_on_the_way(world)
+    while world.session.step is not Step.DONE:
+        world = advance(world)
+    return seen + encode(world.session)
+
+
+def seen_on_the_way(world: World) -> bytes:
+    """Every byte that passes the broker until the end."""
     parts = [*map(encode, world.answers.values()), *world.vectors.values()]
     while world.session.step is not Step.DONE:
         world = advance(world)
         parts += [*map(encode, world.answers.values()), *world.vectors.values()]
         parts += [encode(message) for message in world.told.values()]
-    return b"".join([*parts, encode(world.session)])
+    return b"".join(parts)
 
 
 def secrets_of(state: MemberState) -> set[bytes]:
@@ -180,6 +202,31 @@ def test_no_message_holds_a_model_a_seed_or_a_key() -> None:
     assert len(hidden) == 6 * 7
     seen = seen_by_the_aggregator(dealt) + b"".join(map(encode, start.answers.values()))
     assert not [secret for secret in hidden if secret in seen]
+
+
+@pytest.mark.parametrize("dropping", [False, True], ids=["nobody drops", "one drops"])
+def test_no_share_can_be_read_on_the_way(*, dropping: bool) -> None:
+    """A broker that keeps releases from the aggregator must not know the sum instead of it."""
+    masked = advance_to(small_world(6), Step.INPUTS)
+    states = masked.states.values()
+    shares = {
+        share
+        for state in states
+        if isinstance(state, Masked)
+        for each in state.held
+        for share in (each.seed, each.mask)
+    }
+    assert len(shares) == 6 * 6 * 2
+    gone = masked.group.devices[:1] if dropping else ()
+    world = advance_to(advance(masked, absent=gone), Step.RELEASES)
+    seen = seen_on_the_way(masked) + seen_on_the_way(world)
+    assert not [share for share in shares if share in seen]
+    messages = [answer for answer in world.answers.values() if isinstance(answer, SealedRelease)]
+    assert len(messages) == 6 - len(gone)
+    for message in messages:
+        released = {item.share for item in open_release(OPERATOR, message).shares}
+        assert len(released) == 6
+        assert released <= shares, "the test looks for the right bytes"
 
 
 def test_states_forget_secrets_as_soon_as_they_can() -> None:
@@ -207,8 +254,10 @@ def test_representations_show_no_secret() -> None:
         things = (world, world.owns, world.states, world.answers, world.inputs)
         shown.extend(repr(thing) for thing in things)
         for message in world.answers.values():
-            if isinstance(message, Release):
-                hidden |= {item.share for item in message.shares}
+            if isinstance(message, SealedRelease):
+                release = open_release(OPERATOR, message)
+                shown.append(repr(release))
+                hidden |= {item.share for item in release.shares}
         for state in world.states.values():
             hidden |= secrets_of(state)
             if isinstance(state, Masked):

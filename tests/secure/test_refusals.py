@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("zkpot_prover")
 
 from tests.secure.kit import (
+    OPERATOR,
     ROUND,
     World,
     advance,
@@ -20,10 +21,12 @@ from tests.secure.kit import (
     one_group,
     real_openings,
     small_world,
+    taken,
 )
 
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Round, digest
+from zkpot.keys import seal
 from zkpot.secure.exchange import (
     Advertisement,
     Confirmation,
@@ -35,15 +38,20 @@ from zkpot.secure.exchange import (
     MaskedInput,
     Release,
     ReleasedShare,
+    SealedRelease,
     ShareKind,
     Survivors,
     ToMember,
     decode_masked_vector,
+    open_release,
+    seal_release,
 )
 from zkpot.secure.keys import MaskKeys, keys_statement, public_half, survivors_statement
+from zkpot.secure.mask import check_lengths
 from zkpot.secure.member import advertise, answer
-from zkpot.secure.session import Step, check_lengths, close, take
+from zkpot.secure.session import Step, close, take_release
 from zkpot.secure.states import Masked, encode_state
+from zkpot.wire.codec import encode
 
 OTHER = digest("another")
 
@@ -67,9 +75,16 @@ def refuses(
     assert encode_state(state) == kept
 
 
+def released(world: World, device: DeviceId) -> Release:
+    """What the operator can read of a member's last answer."""
+    message = world.answers[device]
+    assert isinstance(message, SealedRelease)
+    return open_release(OPERATOR, message)
+
+
 def server_refuses(world: World, sender: DeviceId, message: FromMember, reason: Reason) -> None:
     with pytest.raises(Rejected) as caught:
-        take(world.session, sender, message, world.public_keys)
+        taken(world.session, sender, message, world.public_keys)
     assert caught.value.reason is reason
 
 
@@ -175,7 +190,7 @@ def test_who_repeats_a_key_does_not_spoil_the_list_for_all() -> None:
     world = small_world()
     liar, victim = world.group.devices[:2]
     key = world.owns[liar].key
-    begun = take(world.session, victim, world.answers[victim], world.public_keys)
+    begun = taken(world.session, victim, world.answers[victim], world.public_keys)
     known = begun.advertisements[0]
     own = MaskKeys.generate()
     channel, mask = public_half(own.channel), public_half(own.mask)
@@ -185,7 +200,7 @@ def test_who_repeats_a_key_does_not_spoil_the_list_for_all() -> None:
         server_refuses(replace(world, session=begun), liar, bent, Reason.DUPLICATE)
     session = begun
     for device in world.group.devices[2:]:
-        session = take(session, device, world.answers[device], world.public_keys)
+        session = taken(session, device, world.answers[device], world.public_keys)
     assert close(session).members(Step.KEYS) == world.group.devices[1:]
 
 
@@ -251,7 +266,7 @@ def test_asking_for_both_kinds_of_shares() -> None:
     )
     refuses(after, replace(honest, confirmations=forged), Reason.BAD_SIGNATURE)
     done = advance(after)
-    release = cast("Release", done.answers[device])
+    release = released(done, device)
     assert {item.kind for item in release.shares} == {ShareKind.SEED}
     assert [item.dealer for item in release.shares] == list(group.devices)
     refuses(done, replace(honest, confirmations=forged), Reason.EQUIVOCATION)
@@ -262,9 +277,10 @@ def test_each_dealer_has_one_kind_released() -> None:
     world = advance_to(small_world(7), Step.INPUTS)
     gone = world.group.devices[2]
     world = advance(advance(world, [gone]))
-    for message in world.answers.values():
-        kinds = {item.dealer: item.kind for item in cast("Release", message).shares}
-        assert len(kinds) == len(cast("Release", message).shares) == 7
+    for device in world.answers:
+        shares = released(world, device).shares
+        kinds = {item.dealer: item.kind for item in shares}
+        assert len(kinds) == len(shares) == 7
         assert {d for d, kind in kinds.items() if kind is ShareKind.MASK_KEY} == {gone}
 
 
@@ -357,10 +373,10 @@ def test_the_first_answer_stands() -> None:
     world = small_world(5)
     device = world.group.devices[0]
     first = world.answers[device]
-    taken = replace(world, session=take(world.session, device, first, world.public_keys))
-    server_refuses(taken, device, first, Reason.DUPLICATE)
+    later = replace(world, session=taken(world.session, device, first, world.public_keys))
+    server_refuses(later, device, first, Reason.DUPLICATE)
     again = MaskKeys.generate().advertise(world.group, world.owns[device].key)
-    server_refuses(taken, device, again, Reason.EQUIVOCATION)
+    server_refuses(later, device, again, Reason.EQUIVOCATION)
     server_refuses(world, world.group.devices[1], first, Reason.BAD_SIGNATURE)
     late = advance(advance(world), [])
     server_refuses(late, device, again, Reason.EQUIVOCATION)
@@ -401,14 +417,55 @@ def test_answers_that_do_not_fit() -> None:
 def test_shares_of_the_wrong_kind_are_not_even_kept() -> None:
     world = advance_to(small_world(5), Step.RELEASES)
     device = world.group.devices[0]
-    release = cast("Release", world.answers[device])
+    release = released(world, device)
     state = cast("Masked", advance_to(small_world(5), Step.INPUTS).states[device])
     wrong = [ReleasedShare(h.dealer, ShareKind.MASK_KEY, h.mask) for h in state.held]
     both = replace(release, shares=(*wrong, *release.shares))
-    session = take(world.session, device, both, world.public_keys)
+    sealed = seal_release(OPERATOR.box_key, both)
+    session = take_release(world.session, device, sealed, both)
     assert session.releases[0].release.shares == release.shares
     assert session.members(Step.RELEASES) == (device,)
     assert not session.complete
+
+
+def test_a_release_that_does_not_open_is_refused_and_a_good_one_is_taken_after_it() -> None:
+    world = advance_to(small_world(5), Step.RELEASES)
+    device, other = world.group.devices[:2]
+    honest = cast("SealedRelease", world.answers[device])
+    opened = open_release(OPERATOR, honest)
+    content = encode(opened)
+    for sealed in (
+        seal(key(5).box_key, content),
+        honest.sealed[:-1],
+        honest.sealed[:20],
+        honest.sealed[:-1] + bytes([honest.sealed[-1] ^ 1]),
+        b"",
+        content,
+        seal(OPERATOR.box_key, b"no release"),
+        seal(OPERATOR.box_key, content[:-1]),
+        seal(OPERATOR.box_key, content + b"\0"),
+    ):
+        server_refuses(world, device, replace(honest, sealed=sealed), Reason.MALFORMED)
+    other_group = seal_release(OPERATOR.box_key, replace(opened, group=OTHER))
+    for mixed in (replace(honest, group=OTHER), replace(honest, sealed=other_group.sealed)):
+        server_refuses(world, device, mixed, Reason.GROUP_MISMATCH)
+    session = taken(world.session, device, honest, world.public_keys)
+    assert session.releases[0].release == opened
+    # Somebody else's box opens, but what is in it was not dealt to who sends it.
+    session = taken(session, other, honest, world.public_keys)
+    assert session.releases[1].release.shares == ()
+
+
+def test_the_same_release_sealed_twice_is_another_answer() -> None:
+    """Why a member keeps the bytes that it sent."""
+    world = advance_to(small_world(5), Step.RELEASES)
+    device = world.group.devices[0]
+    first = cast("SealedRelease", world.answers[device])
+    later = replace(world, session=taken(world.session, device, first, world.public_keys))
+    server_refuses(later, device, first, Reason.DUPLICATE)
+    again = seal_release(OPERATOR.box_key, open_release(OPERATOR, first))
+    assert again != first
+    server_refuses(later, device, again, Reason.EQUIVOCATION)
 
 
 def test_nothing_in_a_refusal_is_secret() -> None:

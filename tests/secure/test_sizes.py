@@ -23,6 +23,8 @@ from zkpot.secure.exchange import (
     ReleasedShare,
     ShareKind,
     Survivors,
+    open_release,
+    seal_release,
 )
 from zkpot.secure.session import MAX_DEALING_BYTES
 from zkpot.wire.codec import encode
@@ -44,6 +46,10 @@ def dealing() -> Dealing:
     return Dealing(GROUP, GROUP, shares)
 
 
+def release() -> Release:
+    return Release(GROUP, tuple(ReleasedShare(each, ShareKind.MASK_KEY, KEYS) for each in MEMBERS))
+
+
 LARGEST: dict[str, Callable[[], Message]] = {
     "advertisement": lambda: advertisement(MEMBERS[0]),
     "key list": lambda: KeyList(GROUP, tuple(map(advertisement, MEMBERS))),
@@ -54,9 +60,7 @@ LARGEST: dict[str, Callable[[], Message]] = {
     "confirmations": lambda: Confirmations(
         GROUP, tuple(Confirmation(GROUP, member, SIGNATURE) for member in MEMBERS)
     ),
-    "release": lambda: Release(
-        GROUP, tuple(ReleasedShare(member, ShareKind.SEED, KEYS) for member in MEMBERS)
-    ),
+    "release": lambda: seal_release(KEY.box_key, release()),
 }
 
 
@@ -69,3 +73,7 @@ def test_a_message_of_the_largest_group_fits_its_envelope(name: str) -> None:
 
 def test_the_largest_dealing_fits_the_session() -> None:
     assert len(encode(dealing())) <= MAX_DEALING_BYTES
+
+
+def test_the_largest_release_opens_again() -> None:
+    assert open_release(KEY, seal_release(KEY.box_key, release())) == release()

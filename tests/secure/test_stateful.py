@@ -10,7 +10,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 pytest.importorskip("zkpot_prover")
 
-from tests.secure.kit import World, advance, begin, commitments, make_owns, one_group, over_the_wire
+from tests.secure.kit import (
+    OPERATOR,
+    World,
+    advance,
+    begin,
+    commitments,
+    make_owns,
+    one_group,
+    over_the_wire,
+    taken,
+)
 from tests.secure.kit import real_openings as openings
 
 from zkpot.errors import Reason, Rejected
@@ -18,14 +28,15 @@ from zkpot.ids import DeviceId
 from zkpot.secure.exchange import (
     FromMember,
     MaskedVector,
-    Release,
+    SealedRelease,
     ShareKind,
     Survivors,
     ToMember,
     decode_masked_vector,
+    open_release,
 )
 from zkpot.secure.member import answer
-from zkpot.secure.session import Session, Step, close, take, told
+from zkpot.secure.session import Session, Step, close, told
 from zkpot.secure.states import MemberState, decode_state, encode_state
 from zkpot.secure.unmask import unmask
 from zkpot.wire.codec import decode, encode
@@ -59,7 +70,7 @@ class GroupMachine(RuleBasedStateMachine):
             return
         self.sent.append((device, message))
         try:
-            self.session = take(self.session, device, over_the_wire(message), self.public_keys)
+            self.session = taken(self.session, device, over_the_wire(message), self.public_keys)
         except Rejected as rejection:
             if rejection.reason not in {Reason.OUT_OF_PHASE, Reason.NOT_IN_ROSTER}:
                 raise
@@ -70,7 +81,7 @@ class GroupMachine(RuleBasedStateMachine):
             return
         device, message = data.draw(st.sampled_from(self.sent))
         with pytest.raises(Rejected):
-            take(self.session, device, message, self.public_keys)
+            taken(self.session, device, message, self.public_keys)
 
     @rule(index=PICK)
     def member_gets_its_mail(self, index: int) -> None:
@@ -132,7 +143,9 @@ class GroupMachine(RuleBasedStateMachine):
     def nobody_releases_both_kinds(self) -> None:
         dealer_to_kinds: dict[DeviceId, set[ShareKind]] = {}
         for _, message in (*self.sent, *self.answers.items()):
-            for item in message.shares if isinstance(message, Release) else ():
+            if not isinstance(message, SealedRelease):
+                continue
+            for item in open_release(OPERATOR, message).shares:
                 dealer_to_kinds.setdefault(item.dealer, set()).add(item.kind)
         assert all(len(kinds) == 1 for kinds in dealer_to_kinds.values())
 
@@ -180,7 +193,7 @@ def test_a_member_killed_before_its_state_was_written_answers_as_if_asked_first(
     before = dict(world.states)
     after = advance(world)
     device = GROUP.devices[0]
-    # Masking, confirming and releasing are functions: done again they give the same bytes.
+    # Masking and confirming are functions: done again they give the same bytes.
     again = answer(before[device], after.told[device], OWNS[device])
     assert encode(again.message) == encode(after.answers[device])
     assert encode_state(again.state) == encode_state(after.states[device])

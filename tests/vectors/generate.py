@@ -5,6 +5,7 @@ signed envelope per message type, `objects/` the objects that CIDs name, `reject
 per attack with the code it is refused with.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import cbor2
+from nacl.public import Box, PrivateKey, PublicKey
 from tests.protocol.rounds import BEACON, OPERATOR, PARENT, ROUND, MadeRound, key, make_round
 
 from zkpot.cid import BLOCK_BYTES, Cid, cid_text, node_cid, raw_cid, split_object
@@ -34,6 +36,7 @@ from zkpot.secure.exchange import (
     MaskedVector,
     Release,
     ReleasedShare,
+    SealedRelease,
     ShareKind,
     Survivors,
     dealers_digest,
@@ -184,7 +187,19 @@ def _secure_messages(made: MadeRound) -> Iterator[tuple[Message, KeyPair]]:
     confirmation = Confirmation(name, own, signature)
     yield confirmation, DEVICE
     yield Confirmations(name, (confirmation,)), OPERATOR
-    yield Release(name, (ReleasedShare(own, ShareKind.SEED, share),)), DEVICE
+    yield SealedRelease(name, _sealed(OPERATOR.box_key, encode(_release(name)))), DEVICE
+
+
+def _release(group: Digest) -> Release:
+    return Release(group, (ReleasedShare(DEVICE.id, ShareKind.SEED, bytes([4]) * 32),))
+
+
+def _sealed(box_key: bytes, content: bytes) -> bytes:
+    """What libsodium's sealed box is, with the same key of its own each time."""
+    own = PrivateKey(bytes([6]) * 32)
+    ours = bytes(own.public_key)
+    nonce = hashlib.blake2b(ours + box_key, digest_size=24).digest()
+    return ours + Box(own, PublicKey(box_key)).encrypt(content, nonce).ciphertext
 
 
 def _masked_vector() -> bytes:
@@ -219,6 +234,7 @@ def objects(world: World) -> Iterator[tuple[str, bytes]]:
     )
     yield "proof-job", encode(job)
     yield "masked-vector", _masked_vector()
+    yield "release", encode(_release(digest("group")))
     total, model = made.sum_of({device.key.id: 1 for device in made.devices})
     members = tuple(summand.device for summand in total.summands)
     yield "group-sum", encode_group_sum(GroupSum(0, members, model.theta_sum, total.blinding))

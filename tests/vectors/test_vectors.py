@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycddl import Schema, ValidationError
-from tests.protocol.rounds import MadeRound, make_round
+from tests.protocol.rounds import OPERATOR, MadeRound, make_round
 from tests.vectors.generate import FOLDER, files, make_world, text
 from tests.wire.strategies import values
 
@@ -25,7 +25,13 @@ from zkpot.ids import device_from_text
 from zkpot.offload import ProofJob
 from zkpot.opening import decode_opening
 from zkpot.record import Record, Roster, SealedList, SignedRecord, Verdicts
-from zkpot.secure.exchange import MaskedVector, ShareKind
+from zkpot.secure.exchange import (
+    MaskedVector,
+    Release,
+    SealedRelease,
+    ShareKind,
+    open_release,
+)
 from zkpot.secure.sums import GroupSumObject
 from zkpot.task import Task
 from zkpot.verify import ProofObject, verify_commitment
@@ -51,6 +57,7 @@ RULE_TO_OBJECT: dict[str, type] = {
     "global-model": GlobalModelObject,
     "proof-job": ProofJob,
     "masked-vector": MaskedVector,
+    "release": Release,
     "group-sum": GroupSumObject,
 }
 
@@ -102,6 +109,12 @@ def test_a_message_vector_opens(path: Path) -> None:
     assert MESSAGE_TO_TYPE[type(opened.message)] == vector["type"]
     assert encode(opened.message).hex() == vector["payload"]
     assert envelope_digest(envelope).hex() == vector["digest"]
+
+
+def test_the_sealed_release_opens_with_the_operators_key() -> None:
+    payload = bytes.fromhex(_read(FOLDER / "messages/secure-sealed-release.json")["payload"])
+    release = open_release(OPERATOR, decode(SealedRelease, payload, limit=LIMIT))
+    assert [item.share for item in release.shares] == [bytes([4]) * 32]
 
 
 @each_message

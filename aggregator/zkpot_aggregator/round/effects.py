@@ -120,6 +120,13 @@ class FetchVector:
 
 
 @dataclass(frozen=True)
+class OpenRelease:
+    """Open a release that was sealed to the operator."""
+
+    envelope: bytes
+
+
+@dataclass(frozen=True)
 class UnmaskGroup:
     """Take the masks off the sum of a group, check it, and store it."""
 
@@ -175,6 +182,7 @@ Effect: TypeAlias = (
     | CheckOpening
     | SumModels
     | FetchVector
+    | OpenRelease
     | UnmaskGroup
     | MergeSums
     | CountStrikes

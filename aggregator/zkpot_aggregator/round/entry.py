@@ -135,10 +135,11 @@ def group_effects(terms: RoundTerms, index: int, run: at.GroupRun) -> tuple[do.E
         return ()
     if run.session.step is GroupStep.DONE:
         return (do.UnmaskGroup(index),)
+    look = do.OpenRelease if run.session.step is GroupStep.RELEASES else do.FetchVector
     return (
         *(do.Send(device, message) for device, message in told(run.session).items()),
         do.StartTimer(run.timer, terms.task.deadlines.aggregate),
-        *(do.FetchVector(each.envelope) for each in run.checking),
+        *(look(each.envelope) for each in run.checking),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from zkpot.cid import Cid
 from zkpot.errors import Failure, Reason
 from zkpot.ids import Beacon, DeviceId, Digest
+from zkpot.secure.exchange import Release
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,16 @@ class VectorFetched:
 
 
 @dataclass(frozen=True)
+class ReleaseOpened:
+    """What a member has released; or why it does not open."""
+
+    envelope: bytes
+    release: Release | None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class GroupSummed:
     """The sum of a group opens its survivors' commitments; `sum` names its object."""
 
@@ -196,6 +207,7 @@ Event: TypeAlias = (
     | OpeningChecked
     | SecureReceived
     | VectorFetched
+    | ReleaseOpened
     | GroupSummed
     | GroupRefused
     | Summed

@@ -10,9 +10,9 @@ from typing import get_args
 from zkpot.errors import Failure, Reason, Rejected, reason_text
 from zkpot.ids import DeviceId
 from zkpot.record import Verdict, Verdicts
-from zkpot.secure.exchange import FromMember, MaskedInput
+from zkpot.secure.exchange import FromMember, MaskedInput, SealedRelease
 from zkpot.secure.groups import round_groups
-from zkpot.secure.session import Session, check_next, close, take, told
+from zkpot.secure.session import Session, check_next, close, take, take_release, told
 from zkpot.verify import RoundTerms
 from zkpot.wire.codec import encode
 from zkpot.wire.envelope import open_envelope
@@ -62,39 +62,36 @@ def message_received(terms: RoundTerms, state: at.Masking, event: on.SecureRecei
     if run.failed:
         raise Rejected(Reason.OUT_OF_PHASE, "the group has failed")
     if isinstance(message, MaskedInput):
-        if any(signed.device == sender for signed in run.checking):
-            raise Rejected(Reason.DUPLICATE, "another masked input of this device is being fetched")
-        if run.refused.count(sender) >= at.MAX_OFFERS:
-            raise Rejected(Reason.LIMIT, f"{at.MAX_OFFERS} masked inputs were refused")
-        checking = (*run.checking, at.Signed(sender, event.envelope))
-        fetch = do.FetchVector(event.envelope)
-        return Step(_with(state, index, run.changed(checking=checking)), (fetch,))
-    return _taken(terms, state, index, sender, message)
+        return _look_into(state, index, sender, do.FetchVector(event.envelope))
+    if isinstance(message, SealedRelease):
+        return _look_into(state, index, sender, do.OpenRelease(event.envelope))
+    session = take(run.session, sender, message, terms.roster.public_keys)
+    return _taken(terms, state, index, session)
 
 
-def vector_fetched(terms: RoundTerms, state: at.Masking, event: on.VectorFetched) -> Step:
-    """Takes a masked input whose vector is there; after a refusal a device may offer again.
+def looked_into(
+    terms: RoundTerms, state: at.Masking, event: on.VectorFetched | on.ReleaseOpened
+) -> Step:
+    """Takes a masked input whose vector is there, or a release that opens.
 
-    What was fetched stays until the round ends, so it may do so `MAX_OFFERS` times in all.
+    After a refusal a device may offer again. A vector that was fetched stays until the round
+    ends, so it may do so `MAX_OFFERS` times in all.
     """
     for index, run in enumerate(state.groups):
         signed = find(run.checking, event.envelope)
         if signed is None:
             continue
         state = _with(state, index, run.changed(checking=without(run.checking, signed)))
-        if event.reason is not None:
-            return _offer_refused(terms, state, index, signed, Rejected(event.reason, event.detail))
-        message = open_envelope(event.envelope, terms.roster.public_keys).message
-        assert isinstance(message, MaskedInput)
         try:
-            return _taken(terms, state, index, signed.device, message)
+            session = _found_good(terms, run.session, signed, event)
         except Rejected as rejection:
             return _offer_refused(terms, state, index, signed, rejection)
+        return _taken(terms, state, index, session)
     return Step(state)
 
 
 def deadline(terms: RoundTerms, state: at.Masking, event: on.DeadlinePassed) -> Step:
-    """Ends the step that the timer was started for. What is still being fetched is too late."""
+    """Ends the step that the timer was started for. What is still looked into is too late."""
     for index, run in enumerate(state.groups):
         if event.timer == run.timer and not run.settled:
             late = too_late(terms, run.checking)
@@ -151,12 +148,37 @@ def _told(run: at.GroupRun, device: DeviceId) -> tuple[do.Effect, ...]:
     return () if message is None else (do.Send(device, message),)
 
 
-def _taken(
-    terms: RoundTerms, state: at.Masking, index: int, sender: DeviceId, message: FromMember
+def _look_into(
+    state: at.Masking, index: int, sender: DeviceId, look: do.FetchVector | do.OpenRelease
 ) -> Step:
     run = state.groups[index]
-    session = take(run.session, sender, message, terms.roster.public_keys)
-    state = _with(state, index, run.changed(session))
+    if any(signed.device == sender for signed in run.checking):
+        raise Rejected(Reason.DUPLICATE, "another answer of this device is being looked into")
+    if run.refused.count(sender) >= at.MAX_OFFERS:
+        raise Rejected(Reason.LIMIT, f"{at.MAX_OFFERS} answers were looked into and refused")
+    checking = (*run.checking, at.Signed(sender, look.envelope))
+    return Step(_with(state, index, run.changed(checking=checking)), (look,))
+
+
+def _found_good(
+    terms: RoundTerms,
+    session: Session,
+    signed: at.Signed,
+    event: on.VectorFetched | on.ReleaseOpened,
+) -> Session:
+    if event.reason is not None:
+        raise Rejected(event.reason, event.detail)
+    message = open_envelope(signed.envelope, terms.roster.public_keys).message
+    if isinstance(event, on.VectorFetched):
+        assert isinstance(message, MaskedInput)
+        return take(session, signed.device, message, terms.roster.public_keys)
+    assert isinstance(message, SealedRelease)
+    assert event.release is not None
+    return take_release(session, signed.device, message, event.release)
+
+
+def _taken(terms: RoundTerms, state: at.Masking, index: int, session: Session) -> Step:
+    state = _with(state, index, state.groups[index].changed(session))
     return _closed(terms, state, index) if session.complete else Step(state)
 
 

@@ -17,7 +17,7 @@ MAX_SESSION_BYTES = 16 * 1024 * 1024
 """128 members that deal to each other take 4 MiB."""
 
 MAX_OFFERS = 3
-"""How many masked vectors of one device are fetched in vain before the next is not fetched."""
+"""How many answers of one device are looked into in vain before the next is not."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,10 @@ class Summing:
 
 @dataclass(frozen=True)
 class GroupRun:
-    """A group on its way to its sum; `checking` holds those whose masked vectors are fetched.
+    """A group on its way to its sum; `checking` holds the answers that are being looked into.
 
-    `refused` names a device once for each offer of a vector that came to nothing.
+    Those are the masked inputs whose vectors are fetched, and the releases that are opened.
+    `refused` names a device once for each of its answers that came to nothing there.
     It is settled once it has the object of a sum that was checked, or has failed. Its session
     is kept encoded: a state of many groups is written for every message of one of them.
     """

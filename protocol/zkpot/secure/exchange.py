@@ -3,7 +3,7 @@
 advertise keys -> deal shares -> masked input -> consistency -> release. Everything names the
 group's digest. Who sent it is for the caller to have verified (an envelope's signer);
 advertisements and confirmations carry signatures of their own because other members rely
-on them.
+on them. Releases travel sealed to the operator: who reads enough of them can unmask the sum.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from typing import Annotated, TypeAlias
 from zkpot.aggregate import MAX_BLINDING_BYTES, MAX_MODEL_BYTES
 from zkpot.aggregation import MAX_GROUP
 from zkpot.cid import MAX_OBJECT_BYTES, Cid
+from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest, digest
-from zkpot.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from zkpot.keys import PUBLIC_KEY_BYTES, SEAL_BYTES, SIGNATURE_BYTES, KeyPair, seal
 from zkpot.wire.codec import Exactly, Max, decode, encode
 
 SHARE_BYTES = 32
@@ -23,6 +24,9 @@ VECTOR_OVERHEAD_BYTES = 64
 
 SEALED_BYTES = 24 + 2 * SHARE_BYTES + 16
 """Nonce, one share of either kind, authenticator."""
+
+MAX_RELEASE_BYTES = 16 * 1024
+"""Shares of 128 members, at about 65 bytes each."""
 
 PublicKey = Annotated[bytes, Exactly(PUBLIC_KEY_BYTES)]
 Signature = Annotated[bytes, Exactly(SIGNATURE_BYTES)]
@@ -109,10 +113,21 @@ class ReleasedShare:
 
 @dataclass(frozen=True, repr=False)
 class Release:
-    """Seed shares of the survivors, mask key shares of those who dealt but did not survive."""
+    """Seed shares of the survivors, mask key shares of those who dealt but did not survive.
+
+    No message: it leaves a member only in a `SealedRelease`.
+    """
 
     group: Digest
     shares: Annotated[tuple[ReleasedShare, ...], Max(MAX_GROUP)]
+
+
+@dataclass(frozen=True)
+class SealedRelease:
+    """A member's release, sealed to the operator's X25519 key."""
+
+    group: Digest
+    sealed: Annotated[bytes, Max(MAX_RELEASE_BYTES + SEAL_BYTES)]
 
 
 # --- from the aggregator --------------------------------------------------------------------
@@ -163,13 +178,26 @@ class Confirmations:
     confirmations: Annotated[tuple[Confirmation, ...], Max(MAX_GROUP)]
 
 
-FromMember: TypeAlias = Advertisement | Dealing | MaskedInput | Confirmation | Release
+FromMember: TypeAlias = Advertisement | Dealing | MaskedInput | Confirmation | SealedRelease
 ToMember: TypeAlias = KeyList | Delivery | Survivors | Confirmations
 
 
 def decode_masked_vector(data: bytes) -> MaskedVector:
     """Reads a masked vector's object; raises `Rejected` for anything else."""
     return decode(MaskedVector, data, limit=MAX_OBJECT_BYTES)
+
+
+def seal_release(box_key: bytes, release: Release) -> SealedRelease:
+    """What travels of a release. Each sealing gives other bytes: what was sent must be kept."""
+    return SealedRelease(release.group, seal(box_key, encode(release)))
+
+
+def open_release(key: KeyPair, message: SealedRelease) -> Release:
+    """What was sealed to `key`; raises `Rejected` unless it is a release of the same group."""
+    release = decode(Release, key.open(message.sealed), limit=MAX_RELEASE_BYTES)
+    if release.group != message.group:
+        raise Rejected(Reason.GROUP_MISMATCH, "a release of another group or round was sealed")
+    return release
 
 
 def message_digest(message: FromMember | ToMember) -> Digest:

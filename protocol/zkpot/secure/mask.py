@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import digest
 from zkpot.model import Int64Array, Shape
+from zkpot.secure.exchange import MaskedVector
 from zkpot.wire.codec import Span
 
 RISTRETTO255_ORDER = (1 << 252) + 27742317777372353535851937790883648493
@@ -47,6 +48,13 @@ class Lengths:
 def lengths_of(shape: Shape, commitment: bytes) -> Lengths:
     """The lengths of what `commitment` hides: a row of it, 32 bytes, has a scalar of blinding."""
     return Lengths(shape.parameters, len(commitment) // SCALAR_BYTES)
+
+
+def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
+    """Raises `Rejected` unless the masked vector is as long as the model."""
+    found = (len(vector.theta), len(vector.blinding))
+    if found != (4 * lengths.parameters, SCALAR_BYTES * lengths.scalars):
+        raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

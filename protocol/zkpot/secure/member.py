@@ -11,9 +11,9 @@ The rules it keeps:
 6. shares are released once, after `threshold` signatures over that very list, and of each
    dealer either the seed's (it survived) or the mask key's (it did not), never both.
 
-`advertise` and `deal` draw secrets from the operating system; everything else is a pure
-function. A refused message changes nothing. A state must be on disk before its answer is
-sent, and the answer must then be sent as it is: it cannot be made again.
+`advertise` and `deal` draw secrets from the operating system, and `release` seals with a fresh
+key; everything else is a pure function. A refused message changes nothing. A state must be on
+disk before its answer is sent, and the answer must then be sent as it is: it cannot be made again.
 """
 
 import secrets
@@ -44,6 +44,7 @@ from zkpot.secure.exchange import (
     ToMember,
     dealers_digest,
     message_digest,
+    seal_release,
 )
 from zkpot.secure.groups import Group
 from zkpot.secure.keys import (
@@ -81,11 +82,15 @@ ORDER: tuple[type[ToMember], ...] = (KeyList, Delivery, Survivors, Confirmations
 
 @dataclass(frozen=True, repr=False)
 class Own:
-    """What a member brings: its key, the roster's Ed25519 keys, and the committed opening."""
+    """What a member brings: its key, the roster's Ed25519 keys, and the committed opening.
+
+    `box_key` is the operator's X25519 key, which shares are released to.
+    """
 
     key: KeyPair
     public_keys: Mapping[DeviceId, bytes]
     opening: ModelOpening
+    box_key: bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,7 +127,7 @@ def answer(state: MemberState, message: ToMember, own: Own) -> Answer:
         case Masked(), Survivors():
             return confirm(state, message, own.key)
         case Confirmed(), Confirmations():
-            return release(state, message, own.public_keys)
+            return release(state, message, own.public_keys, own.box_key)
         case _:
             raise Rejected(Reason.OUT_OF_PHASE, type(message).__name__)
 
@@ -218,7 +223,10 @@ def confirm(state: Masked, message: Survivors, key: KeyPair) -> Answer:
 
 
 def release(
-    state: Confirmed, message: Confirmations, public_keys: Mapping[DeviceId, bytes]
+    state: Confirmed,
+    message: Confirmations,
+    public_keys: Mapping[DeviceId, bytes],
+    box_key: bytes,
 ) -> Answer:
     """Releases one share of each dealer, after enough survivors signed the same list."""
     seat, group = state.seat, state.seat.group
@@ -235,7 +243,8 @@ def release(
         else ReleasedShare(held.dealer, ShareKind.MASK_KEY, held.mask)
         for held in state.held
     )
-    return Answer(Released(_answered(seat, message)), Release(group.digest, shares))
+    sealed = seal_release(box_key, Release(group.digest, shares))
+    return Answer(Released(_answered(seat, message)), sealed)
 
 
 def _check_members(

@@ -8,8 +8,9 @@ The rules it keeps:
    members than the threshold: otherwise the group has failed and opens nothing;
 3. there is one key list, one set of dealers, one list of survivors.
 
-Pure: everything collected is public or sealed to members. Masked vectors are kept outside, by
-CID: they are as long as the model. Whoever fetches one checks its lengths before it is taken.
+Pure: everything collected is public or sealed to members, but for the shares they release, which
+the operator alone may see. Masked vectors are kept outside, by CID: they are as long as the model.
+Whoever fetches one checks its lengths before it is taken.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from zkpot.errors import Reason, Rejected
 from zkpot.ids import DeviceId, Digest, device_text
 from zkpot.keys import verify_signature
 from zkpot.secure.exchange import (
+    MAX_RELEASE_BYTES,
     Advertisement,
     Confirmation,
     Confirmations,
@@ -33,8 +35,8 @@ from zkpot.secure.exchange import (
     FromMember,
     KeyList,
     MaskedInput,
-    MaskedVector,
     Release,
+    SealedRelease,
     ShareKind,
     Survivors,
     ToMember,
@@ -43,13 +45,11 @@ from zkpot.secure.exchange import (
 )
 from zkpot.secure.groups import Group
 from zkpot.secure.keys import check_advertisement, survivors_statement
-from zkpot.secure.mask import SCALAR_BYTES, Lengths
 from zkpot.secure.shares import share_digest
 from zkpot.wire.codec import Max, decode, encode
 
 MAX_DEALING_BYTES = 64 * 1024
-MAX_RELEASE_BYTES = 16 * 1024
-"""To 128 members, at about 210 and 65 bytes each."""
+"""To 128 members, at about 210 bytes each."""
 
 
 @unique
@@ -69,7 +69,7 @@ STEP_TO_MESSAGE: dict[Step, type[FromMember]] = {
     Step.SHARES: Dealing,
     Step.INPUTS: MaskedInput,
     Step.CONFIRMATIONS: Confirmation,
-    Step.RELEASES: Release,
+    Step.RELEASES: SealedRelease,
 }
 
 
@@ -162,7 +162,10 @@ class Session:
 
 
 def take(
-    session: Session, sender: DeviceId, message: FromMember, public_keys: Mapping[DeviceId, bytes]
+    session: Session,
+    sender: DeviceId,
+    message: Advertisement | Dealing | MaskedInput | Confirmation,
+    public_keys: Mapping[DeviceId, bytes],
 ) -> Session:
     """The session with one more answer; raises `Rejected` and changes nothing otherwise."""
     check_next(session, sender, message)
@@ -188,11 +191,17 @@ def take(
             statement = survivors_statement(group, session.survivors)
             verify_signature(public_keys[sender], statement, message.signature)
             session = replace(session, confirmations=(*session.confirmations, message))
-        case Release():
-            released = Released(sender, encode(true_shares(session, sender, message)))
-            session = replace(session, releases=(*session.releases, released))
-    answer = Answered(session.step, sender, message_digest(message))
-    return replace(session, answered=(*session.answered, answer))
+    return _answered(session, sender, message)
+
+
+def take_release(
+    session: Session, sender: DeviceId, message: SealedRelease, release: Release
+) -> Session:
+    """`take` for the message that `release` was sealed in."""
+    check_next(session, sender, message)
+    released = Released(sender, encode(true_shares(session, sender, release)))
+    session = replace(session, releases=(*session.releases, released))
+    return _answered(session, sender, message)
 
 
 def close(session: Session) -> Session:
@@ -226,13 +235,6 @@ def told(session: Session) -> dict[DeviceId, ToMember]:
             return dict.fromkeys(members, Confirmations(name, tuple(signed)))
         case _:
             return {}
-
-
-def check_lengths(lengths: Lengths, vector: MaskedVector) -> None:
-    """Raises `Rejected` unless the masked vector is as long as the model."""
-    found = (len(vector.theta), len(vector.blinding))
-    if found != (4 * lengths.parameters, SCALAR_BYTES * lengths.scalars):
-        raise Rejected(Reason.MALFORMED, f"{found[0]} and {found[1]} bytes, expected {lengths}")
 
 
 def true_shares(session: Session, sender: DeviceId, message: Release) -> Release:
@@ -273,6 +275,11 @@ def check_next(session: Session, sender: DeviceId, message: FromMember) -> None:
         raise Rejected(Reason.OUT_OF_PHASE, f"{name}, while waiting for {step.name.lower()}")
     if sender not in session.expected:
         raise Rejected(Reason.NOT_IN_ROSTER, f"{device_text(sender)} did not get this far")
+
+
+def _answered(session: Session, sender: DeviceId, message: FromMember) -> Session:
+    answer = Answered(session.step, sender, message_digest(message))
+    return replace(session, answered=(*session.answered, answer))
 
 
 def _check_fresh(session: Session, message: Advertisement) -> None:

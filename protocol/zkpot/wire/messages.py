@@ -22,7 +22,7 @@ from zkpot.secure.exchange import (
     FromMember,
     KeyList,
     MaskedInput,
-    Release,
+    SealedRelease,
     Survivors,
     ToMember,
 )
@@ -303,7 +303,7 @@ MESSAGE_TO_TYPE: dict[type[Message], str] = {
     Survivors: "zkpot/secure-survivors/1",
     Confirmation: "zkpot/secure-confirmation/1",
     Confirmations: "zkpot/secure-confirmations/1",
-    Release: "zkpot/secure-release/1",
+    SealedRelease: "zkpot/secure-sealed-release/1",
     Endorsement: "zkpot/endorsement/1",
     FaultReport: "zkpot/fault-report/1",
 }
