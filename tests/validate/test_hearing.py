@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.validate.members import MARGIN_S, Clock, Fleet, fleet
+from tests.validate.test_faults import DROPPED, silenced
 from tests.validate.test_rounds import play
 from tests.validate.world import DEVICES, Lie, Operator, Said
 
@@ -15,8 +16,8 @@ from zkpot.cid import split_object
 from zkpot.journal import Journal
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
-from zkpot.wire.messages import Commitment, Phase
-from zkpot.wire.topics import DeviceTopic
+from zkpot.wire.messages import Commitment, Phase, Submission
+from zkpot.wire.topics import DeviceTopic, Kind
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.intake import Intake
 from zkpot_aggregator.ledger.views import Phase as OnChain
@@ -77,9 +78,8 @@ def test_the_second_thing_said_is_not_held_against_anybody(early: bool, tmp_path
     async def main() -> None:
         operator = Operator()
         with fleet(tmp_path, operator, 2) as found:
-            dropped = DEVICES[1]
             announced = operator.open()
-            said = operator.commitments[dropped.id]
+            said = operator.commitments[DROPPED.id]
             for member in found.members:
                 member.endorsing.announced(announced, kept=False)
                 if early:
@@ -88,7 +88,7 @@ def test_the_second_thing_said_is_not_held_against_anybody(early: bool, tmp_path
                 member.hear(said)
                 member.clock.now += 2 * MARGIN_S
                 await member.step()
-            lie = Lie(drop=dropped.id)
+            lie = Lie(drop=DROPPED.id)
             for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
                 await found.told(announced)
             await found.told(operator.close(lie))
@@ -104,6 +104,32 @@ def unproven(said: Said) -> tuple[DeviceTopic, bytes]:
     other = replace(message, wellformed=split_object(b"withheld")[0])
     topic = topics.up(said.device.id, said.kind)
     return topics.parse_device_topic(topic), sign(other, said.device)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_submission_before_the_batch_is_held_against_nobody(early: bool, tmp_path: Path) -> None:
+    """The aggregator refuses it, and the device says nothing when the time has come."""
+
+    async def main() -> None:
+        operator = Operator()
+        with fleet(tmp_path, operator, 2) as found:
+            await found.told(operator.open())
+            message = Submission(
+                operator.task_id, operator.number, operator.parent, 1, split_object(b"proof")[0]
+            )
+            said = Said(DROPPED, Kind.SUBMISSION, sign(message, DROPPED), b"proof")
+            if early:
+                await found.heard(said)
+            await found.told(operator.seal())
+            await found.told(operator.draw())
+            if not early:
+                await found.heard(said)
+            lie = Lie(verdicts=lambda verdicts: [silenced(each) for each in verdicts])
+            await found.told(operator.judge(lie))
+            await found.told(operator.close(lie))
+            assert operator.phase() is (OnChain.FINAL if early else OnChain.REJECTED)
+
+    asyncio.run(main())
 
 
 def test_who_spoke_early_is_heard_again_in_the_next_round(journal: Journal, tmp_path: Path) -> None:

@@ -129,7 +129,11 @@ class Hearing:
                 | ("up/decline", Decline() as message)
             ):
                 about = (message.task, message.round, message.parent)
-                if about == (terms.task_id, terms.round, terms.parent):
+                # The aggregator takes no submission before it has announced the batch.
+                early = isinstance(message, Submission) and (
+                    (terms.round, Phase.PROVE) not in self._until
+                )
+                if about == (terms.task_id, terms.round, terms.parent) and not early:
                     self._keep(type(message), Heard(opened.signer, payload, in_time=False))
             case _:
                 pass
