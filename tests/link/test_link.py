@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 from tests.link.rigs import (
     AGGREGATOR,
@@ -330,3 +331,33 @@ class TestEmbeddedLink(LinkContract):
     @staticmethod
     def make_broker(folder: Path) -> BrokerRig:
         return embedded_rig(folder)
+
+    @pytest.mark.parametrize("answer", ["_on_subscribe", "_on_publish"])
+    @pytest.mark.parametrize("later", range(5))
+    def test_a_cancellation_is_not_lost_to_an_answer(
+        self, play: Any, monkeypatch: pytest.MonkeyPatch, answer: str, later: int
+    ) -> None:
+        """It comes `later` steps of the loop after the broker's answer, once."""
+        take = getattr(aiomqtt.Client, answer)
+
+        async def scenario(world: World) -> None:
+            anna = await world.connect(ANNA, wait=False)
+            anna.send(topics.up(ANNA, Kind.COMMITMENT), b"1")
+            loop = asyncio.get_running_loop()
+
+            def cancel(steps: int) -> None:
+                if steps:
+                    loop.call_soon(cancel, steps - 1)
+                else:
+                    anna.running.cancel()
+
+            def answered(*arguments: Any) -> None:
+                take(*arguments)
+                cancel(later)
+
+            monkeypatch.setattr(aiomqtt.Client, answer, answered)
+            done, _ = await asyncio.wait({anna.running}, timeout=10)
+            assert done
+            assert anna.running.cancelled()
+
+        play(scenario)

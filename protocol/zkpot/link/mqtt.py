@@ -9,6 +9,7 @@ A broker that dies may lose what it had acknowledged (an in-memory broker always
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -115,7 +116,8 @@ class MqttLink:
         """See `Link.stop`."""
         self._stopping.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), FAREWELL_S + _DISCONNECT_S)
+            async with asyncio.timeout(FAREWELL_S + _DISCONNECT_S):
+                await self._ended.wait()
         unsent = self._outbox.unsent()
         if unsent:
             _logger.warning("stopped with messages unsent on: %s", ", ".join(unsent))
@@ -152,7 +154,10 @@ class MqttLink:
         finally:
             self._ready.clear()
             self._client = None
-            await _ended({receiving, working, *self._volatile})
+            ending = (receiving, working, *self._volatile)
+            for each in ending:
+                each.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
             await _leave(client, graceful=self._stopping.is_set())
 
     def _make_client(self) -> aiomqtt.Client:
@@ -195,23 +200,29 @@ class MqttLink:
                 _logger.debug("inbox full, dropped a volatile message on %s", topic)
 
     async def _work(self, client: aiomqtt.Client) -> None:
+        settings = self._settings
+
         async def publish(message: Outgoing) -> None:
-            check_packet(message.topic, message.payload, self._settings.packet_limit_bytes)
-            await client.publish(
-                message.topic,
-                message.payload,
-                qos=_QOS,
-                retain=message.retain,
-                timeout=self._settings.connect_timeout_s + 2 * self._settings.keepalive_s,
-            )
+            check_packet(message.topic, message.payload, settings.packet_limit_bytes)
+            async with _answer_within(settings.connect_timeout_s + 2 * settings.keepalive_s):
+                await client.publish(
+                    message.topic,
+                    message.payload,
+                    qos=_QOS,
+                    retain=message.retain,
+                    timeout=math.inf,
+                )
 
         if self._subscriptions:
-            granted = await client.subscribe([(each, _QOS) for each in self._subscriptions])
+            async with _answer_within(settings.connect_timeout_s):
+                granted = await client.subscribe(
+                    [(each, _QOS) for each in self._subscriptions], timeout=math.inf
+                )
             check_subscriptions(self._subscriptions, granted)
         for birth in self._births():
             await publish(birth)
         self._ready.set()
-        _logger.info("linked to %s:%d", self._settings.host, self._settings.port)
+        _logger.info("linked to %s:%d", settings.host, settings.port)
         await self._outbox.drain(publish)
 
     async def _say_farewell(self, client: aiomqtt.Client) -> None:
@@ -256,17 +267,17 @@ def _discard_when_connected(entering: asyncio.Future[Any], client: aiomqtt.Clien
     entering.add_done_callback(discard)
 
 
-async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancels them until they have ended, whatever they raise.
+@contextlib.asynccontextmanager
+async def _answer_within(seconds: float) -> AsyncIterator[None]:
+    """A time limit in place of aiomqtt's, which in Python 3.11 can drop a cancellation.
 
-    Once is not enough: in Python 3.11 `wait_for`, in which aiomqtt waits, drops a cancellation
-    that comes in the same moment as what it waits for.
+    Its `wait_for` does, if the cancellation comes in the same moment as the answer.
     """
-    while tasks:
-        for each in tasks:
-            each.cancel()
-        done, tasks = await asyncio.wait(tasks, timeout=_DISCONNECT_S)
-        await asyncio.gather(*done, return_exceptions=True)
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise MqttError(f"the broker did not answer within {seconds} s") from error
 
 
 async def _leave(client: aiomqtt.Client, *, graceful: bool) -> None:
