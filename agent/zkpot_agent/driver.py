@@ -18,7 +18,7 @@ from zkpot.notify import Pulse
 from zkpot.proof.system import ProvingFailed
 from zkpot.wire.codec import decode_tagged, encode, encode_tagged
 from zkpot_agent.inference_publish import Publisher
-from zkpot_agent.notes import RECEIPT
+from zkpot_agent.notes import RECEIPT, receipt_key
 from zkpot_agent.objects import FETCH_SECONDS
 from zkpot_agent.round import effects as do
 from zkpot_agent.round import events as on
@@ -127,7 +127,7 @@ class Driver:
                 case do.KeepModel(record):
                     self._spawn(self._keep_model(record))
                 case do.KeepReceipt(receipt):
-                    worker.journal.note(RECEIPT, receipt.envelope.hex(), encode(receipt))
+                    worker.journal.note(RECEIPT, receipt_key(receipt), encode(receipt))
                 case do.LogIncident(round_number, what):
                     if worker.journal.note(INCIDENT, f"{round_number}/{what}"):
                         _logger.warning("round %d: %s", round_number, what)

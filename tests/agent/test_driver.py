@@ -316,6 +316,20 @@ async def test_receipts_are_kept_once(folder: Path) -> None:
 
 
 @in_loop
+async def test_a_refusal_does_not_hide_that_the_same_was_taken_later(folder: Path) -> None:
+    device = Power(folder)
+    await _advance(device, at.Committed)
+    task, name = announcement(1, Phase.COMMIT).task, Digest(bytes(32))
+    refused = Receipt(task, ROUND, name, Reason.OBJECT_UNAVAILABLE, "")
+    taken = Receipt(task, ROUND, name, None, "")
+    for receipt in (refused, taken, refused):
+        device.driver.apply(on.Receipted(receipt))
+    kept = {event.key: event.value for event in device.journal.events(RECEIPT)}
+    assert list(kept.values()) == [encode(refused), encode(taken)]
+    assert kept[name.hex()] == encode(taken)
+
+
+@in_loop
 async def test_the_unanswered_message_is_the_states_own(folder: Path) -> None:
     device = Power(folder)
     for last, count in ((at.Training, 0), (at.Committed, 1), (at.Proving, 0), (at.Submitted, 1)):
