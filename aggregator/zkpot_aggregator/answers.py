@@ -29,7 +29,7 @@ class AnswerTooLong(requests.RequestException):
 def bound_answers(
     session: requests.Session, *, max_bytes: int = MAX_ANSWER_BYTES, within_s: float = ANSWER_S
 ) -> None:
-    """Makes every answer in `session` one that `read_body` would return, or raise for."""
+    """Has every answer in `session` read as by `read_body`, of an error only the beginning."""
 
     def read(response: requests.Response, **_: Any) -> None:
         if response.ok:
