@@ -113,37 +113,37 @@ class Hearing:
             self._hear(topic, payload)
 
     def _hear(self, topic: DeviceTopic, payload: bytes) -> None:
-        terms, awaited = self._terms, self._awaited
-        if awaited is not None and topic.channel == "up/commitment":
-            self._spoke_early.add((awaited, topic.device))
-        if terms is None:
-            return
+        known = False
+        try:
+            known = self._terms is not None and self._take(self._terms, topic, payload)
+        finally:
+            if not known and topic.channel == "up/commitment":
+                self._spoke_early.add((self._awaited, topic.device))
+
+    @property
+    def _awaited(self) -> Round:
+        """The round that begins here next."""
+        announced = max((number for number, _ in self._until), default=0)
+        return Round(max(announced, 1 if self._terms is None else self._terms.round + 1))
+
+    def _take(self, terms: RoundTerms, topic: DeviceTopic, payload: bytes) -> bool:
+        """Returns whether it belongs to this round."""
         check_sender(topic, payload, terms.roster.public_keys)
         opened = open_envelope(payload, terms.roster.public_keys)
         match topic.channel, opened.message:
             case "up/block", Block(cid, data) if data is not None and cid in self._wanted:
                 self._keep_block(cid, check_block(cid, data))
+                return True
             case (
                 ("up/commitment", Commitment() as message)
                 | ("up/submission", Submission() as message)
                 | ("up/decline", Decline() as message)
             ):
                 about = (message.task, message.round, message.parent)
-                # The aggregator takes no submission before it has announced the batch.
-                early = isinstance(message, Submission) and (
-                    (terms.round, Phase.PROVE) not in self._until
-                )
-                if about == (terms.task_id, terms.round, terms.parent) and not early:
+                if about == (terms.task_id, terms.round, terms.parent):
                     self._keep(type(message), Heard(opened.signer, payload, in_time=False))
-            case _:
-                pass
-
-    @property
-    def _awaited(self) -> Round | None:
-        """The round that was announced and has not begun here, if there is one."""
-        last = max((number for number, _ in self._until), default=None)
-        begun = last is not None and self._terms is not None and last <= self._terms.round
-        return None if begun else last
+                    return True
+        return False
 
     def _keep(self, kind: type[Commitment | Submission | Decline], heard: Heard) -> None:
         if kind is Commitment and (self._number, heard.device) in self._spoke_early:
@@ -153,7 +153,9 @@ class Hearing:
             return
         _logger.debug("heard %s", key)
         self._journal.transition({key: encode(heard)})
-        if kind is not Decline:
+        # The aggregator takes no submission before it has announced the batch.
+        asked = kind is Commitment or (self._number, Phase.PROVE) in self._until
+        if asked and kind is not Decline:
             self._came[key] = self._clock()
             self._want(heard.envelope)
 
