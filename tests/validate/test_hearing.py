@@ -155,3 +155,22 @@ def test_who_spoke_early_is_heard_again_in_the_next_round(journal: Journal, tmp_
     hearing.begin(operator.terms)
     hear(hearing, operator.commitments[DEVICES[0].id])
     assert hearing.undecided
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_validator_that_was_away_holds_nobody_for_that_phase(away: bool, tmp_path: Path) -> None:
+    async def main() -> None:
+        operator = Operator()
+        with fleet(tmp_path, operator, 2) as found:
+            await found.told(operator.open())
+            if away:
+                for member in found.members:
+                    member.hearing.connected()
+            await found.heard(operator.commitments[DROPPED.id])
+            lie = Lie(drop=DROPPED.id)
+            for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
+                await found.told(announced)
+            await found.told(operator.close(lie))
+            assert operator.phase() is (OnChain.FINAL if away else OnChain.REJECTED)
+
+    asyncio.run(main())

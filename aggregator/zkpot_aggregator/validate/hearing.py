@@ -90,8 +90,13 @@ class Hearing:
             self._want(heard.envelope)
 
     def connected(self) -> None:
-        """The broker hands over what it kept for us: for a while, its messages may be old."""
-        self._connected = self._clock()
+        """The broker hands over what it kept for us: for a while, its messages may be old.
+
+        What was missed while we were away is not known, so phases that are under way hold nobody.
+        """
+        with self._changing:
+            self._connected = self._clock()
+            self._until = dict.fromkeys(self._until, -math.inf)
 
     def announced(self, number: Round, phase: Phase, seconds: int, *, kept: bool) -> None:
         """A phase that gives devices this long was announced; `kept`: some time ago.
