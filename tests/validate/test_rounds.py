@@ -13,6 +13,7 @@ from tests.validate.world import DEVICES, HONEST, Lie, Operator
 from zkpot.cid import split_object
 from zkpot.endorsement import ENDORSED, Endorsements
 from zkpot.errors import Reason
+from zkpot.ids import Round, TaskId
 from zkpot.record import Verdict
 from zkpot.wire import topics
 from zkpot.wire.messages import Announcement, Phase
@@ -21,7 +22,9 @@ from zkpot_aggregator.audit.omission import COMMITMENT, SUBMISSION
 from zkpot_aggregator.audit.replay import Replayed, replay_fault
 from zkpot_aggregator.audit.report import Standing
 from zkpot_aggregator.content.memory import MemoryStore
+from zkpot_aggregator.ledger.memory import MemoryLedger
 from zkpot_aggregator.ledger.views import Phase as OnChain
+from zkpot_aggregator.ledger.views import RoundView
 from zkpot_aggregator.validate.endorse import WITHHELD
 from zkpot_aggregator.validate.outcome import Result
 
@@ -187,3 +190,25 @@ def replay(operator: Operator, member: Member, report: bytes) -> Replayed:
     both.blocks = operator.content.blocks | member.content.blocks
     found = Sources(operator.ledger, both, lambda _task: operator.system)
     return replay_fault(operator.task_id, report, found)
+
+
+def test_a_task_may_go_on_while_it_is_audited() -> None:
+    operator = Operator()
+    for step in (operator.open, operator.seal, operator.draw, operator.judge):
+        step()
+
+    class Meanwhile(MemoryLedger):
+        """The round is closed as soon as it was read."""
+
+        def round(self, task: TaskId, number: Round) -> RoundView:
+            view = super().round(task, number)
+            operator.close()
+            return view
+
+    report = audit(
+        operator.task_id, replace(sources(operator), ledger=Meanwhile(world=operator.chain))
+    )
+    assert report.ok, report.fault
+    assert [each.standing for each in report.rounds] == [Standing.UNFINISHED]
+    assert operator.phase() is OnChain.CLOSED
+    assert audit(operator.task_id, sources(operator)).rounds[0].standing is Standing.UNATTESTED

@@ -2,7 +2,7 @@
 
 For the task: its manifest is the one its id names, and names this chain and contract. Then
 each round in order, as `zkpot_aggregator.audit.rounds` does it. The audit stops at the first
-fault and names it.
+fault and names it. Of a task that runs on it sees what stood on chain when it began.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from zkpot_aggregator.audit.report import AuditReport, Fault, RoundFinding
 from zkpot_aggregator.audit.rounds import Progress, RoundAudit
 from zkpot_aggregator.content.base import ContentStore, get_object
 from zkpot_aggregator.ledger.base import EMBEDDED_CHAIN_ID, Ledger
+from zkpot_aggregator.ledger.views import RoundView
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,20 @@ def audit(
         system = sources.load_system(task)
         progress = Progress(Digest(task_id), task.genesis)
         rounds = RoundAudit(task_id, task, system, get, progress)
-        for number in map(Round, range(1, sources.ledger.task(task_id).last_round + 1)):
-            check = "chain"
-            view = sources.ledger.round(task_id, number)
+        check = "chain"
+        stands, views = sources.ledger.task(task_id), list[RoundView]()
+        for number in map(Round, range(1, stands.last_round + 1)):
+            views.append(sources.ledger.round(task_id, number))
+        # A running task may move on while it is read.
+        heads = {stands.head, sources.ledger.task(task_id).head}
+        for view in views:
+            check, number = "chain", view.round
             finding = rounds.run(view)
             report.rounds.append(finding)
             on_round(finding)
         check, number = "chain", Round(0)
         _require(
-            sources.ledger.task(task_id).head == progress.head,
+            progress.head in heads,
             Reason.CHAIN_MISMATCH,
             "the head is not the last good record",
         )
