@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.faults.__main__ import CELLS_PER_WORLD, SAMPLE_SEED
+from tests.faults.__main__ import SAMPLE_SEED
 from tests.faults.cells import Cell, all_cells, covering, worlds_of
+from tests.faults.jobs import CELLS_PER_WORLD
 from tests.faults.trial import run_cells
 
 pytest.importorskip("zkpot_prover")
