@@ -1,6 +1,7 @@
 """The embedded broker keeps its door, and serves as many clients as a demonstration has."""
 
 import asyncio
+import signal
 import socket
 import stat
 import threading
@@ -312,3 +313,21 @@ def test_a_packet_announced_as_huge_ends_the_connection(broker: EmbeddedBroker) 
         connection.sendall(b"\x30" + digits + len(topic).to_bytes(2, "big") + topic)
         connection.settimeout(5)
         assert connection.recv(10) == b""
+
+
+def test_signals_are_taken_while_it_stops(broker: EmbeddedBroker) -> None:
+    taken, meanwhile = threading.Event(), list[bool]()
+
+    def wait_for_signal() -> None:
+        time.sleep(0.3)  # until the main thread waits for this one
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        meanwhile.append(taken.wait(20))
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: taken.set())
+    try:
+        assert broker._loop is not None
+        broker._loop.call_soon_threadsafe(wait_for_signal)
+        broker.stop()
+        assert meanwhile == [True]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 PASSWORD_FILE = "broker-passwords"  # noqa: S105
 _STOP_TIMEOUT_S = 5.0
+_SIGNALS_S = 0.1
 
 
 class EmbeddedBroker:
@@ -80,7 +81,10 @@ class EmbeddedBroker:
             return
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        while self._thread.is_alive():
+            # In short waits, between which this thread takes its signals: CPython 3.11 can let
+            # the other one, where it is traced, spin until somebody has.
+            self._thread.join(_SIGNALS_S)
         self._thread = None
 
     def __enter__(self) -> Self:
