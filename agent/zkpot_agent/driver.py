@@ -61,6 +61,8 @@ class Driver:
         self._pulse = pulse or Pulse()
         self._publisher = Publisher(worker.config, worker.task)
         self._work: asyncio.Task[None] | None = None
+        self._newest: Cid | None = None
+        """The record whose model is the one to keep."""
         stored = worker.journal.get(STATE_KEY)
         self.state: at.State = (
             at.Idle(Round(0)) if stored is None else decode_tagged(get_args(at.State), stored)
@@ -125,6 +127,7 @@ class Driver:
                     checking = partial(worker.check_record, opened, record)
                     self._begin(opened.submitted.joined.round, checking)
                 case do.KeepModel(record):
+                    self._newest = record
                     self._spawn(self._keep_model(record))
                 case do.KeepReceipt(receipt):
                     worker.journal.note(RECEIPT, receipt_key(receipt), encode(receipt))
@@ -180,6 +183,8 @@ class Driver:
             model = await worker.model_after(record)
         except (Rejected, Transient) as error:
             _logger.warning("the new global model could not be fetched: %s", error)
+            return
+        if record != self._newest:
             return
         await self._publisher.publish(model)
         if isinstance(self.state, at.Idle):

@@ -10,7 +10,7 @@ from tests.agent.devices import FakeWorker, fake_worker, spawn
 from tests.asynchronous import in_loop
 from tests.protocol.rounds import key
 
-from zkpot.cid import cid_text, split_object
+from zkpot.cid import Cid, cid_text, split_object
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import Digest, Round
 from zkpot.journal import Journal, Outgoing
@@ -362,3 +362,24 @@ async def test_a_model_that_cannot_be_fetched_is_not_the_end(
     await device.announce(Phase.CLOSED)
     assert device.driver.state == at.Idle(ROUND)
     assert not (folder / MODEL_FILE).exists()
+
+
+@in_loop
+async def test_a_model_that_comes_late_does_not_replace_a_newer_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = FakeWorker.model_after
+    late = asyncio.Event()
+
+    async def fetch(self: FakeWorker, record: Cid) -> bytes:
+        if record == cid("record 1"):
+            await late.wait()
+        return await fetched(self, record)
+
+    monkeypatch.setattr(FakeWorker, "model_after", fetch)
+    device = Power(folder)
+    await device.announce(Phase.CLOSED, 1)
+    await device.announce(Phase.CLOSED, 2)
+    late.set()
+    await settle()
+    assert (folder / MODEL_FILE).read_bytes() == b"model of " + cid("record 2")
