@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from zkpot.datasets import DIGITS_SPEC, MNIST_SPEC
 from zkpot.errors import Rejected
 from zkpot.model import Shape
-from zkpot.proof.registry import EZKL, SUMCHECK
 
-NAME_TO_SYSTEM = {"sumcheck": SUMCHECK, "ezkl": EZKL}
 NAME_TO_SHAPE = {
     "digits": DIGITS_SPEC.shape,
     "mnist": MNIST_SPEC.shape,

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.cases import NAME_TO_SYSTEM, shape_of
+from bench.cases import shape_of
 from zkpot.errors import ZkpotError
 from zkpot.proof.jobs import Backend
-from zkpot.proof.registry import SYSTEM_TO_PACKAGE
+from zkpot.proof.registry import NAME_TO_SYSTEM, SYSTEM_TO_PACKAGE
 from zkpot.proof.system import no_progress
 from zkpot.task import SRS_INSECURE_DEMO
 from zkpot_agent.trial import Trial, random_batch, random_theta, subject, trial

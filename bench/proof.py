@@ -14,10 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import jstprove
-from bench.cases import NAME_TO_SYSTEM, Case, shape_of
+from bench.cases import Case, shape_of
 from bench.fresh import run_fresh
 from bench.machine import machine
 from bench.table import Column, print_table
+from zkpot.proof.registry import NAME_TO_SYSTEM
 
 SYSTEMS = (*NAME_TO_SYSTEM, "jstprove")
 

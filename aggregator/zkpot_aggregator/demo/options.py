@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zkpot.aggregation import FEDAVG, SECURE, Aggregation, parse_aggregation
 from zkpot.errors import ExitCode, Fatal, Rejected
-from zkpot.proof.registry import EZKL, SUMCHECK, installed
+from zkpot.proof.registry import NAME_TO_SYSTEM, installed
 from zkpot_aggregator.rules.registry import models_needed
 
 PLAIN = f"plain:{FEDAVG}"
@@ -35,7 +35,6 @@ LYING = "lying-aggregator"
 GROUP_SIZE = 5
 """So that six devices make two groups: one that fails need not fail the round."""
 
-_NAME_TO_SYSTEM = {"ezkl": EZKL, "sumcheck": SUMCHECK}
 OPTIONS_FILE = "demo.json"
 
 
@@ -57,7 +56,7 @@ class DemoOptions:
     def system_id(self) -> str:
         """The proof system's id in the task."""
         assert self.proof_system is not None
-        return _NAME_TO_SYSTEM[self.proof_system]
+        return NAME_TO_SYSTEM[self.proof_system]
 
     @property
     def combination(self) -> Aggregation:
@@ -124,7 +123,7 @@ def who_sees_models(options: DemoOptions) -> str:
 
 def _system_problems(options: DemoOptions) -> list[str]:
     assert options.proof_system is not None
-    if options.proof_system not in _NAME_TO_SYSTEM:
+    if options.proof_system not in NAME_TO_SYSTEM:
         return [f"--proof-system: {options.proof_system!r} is not sumcheck or ezkl"]
     if options.system_id not in installed():
         raise Fatal(
@@ -182,8 +181,8 @@ def remember(options: DemoOptions, directory: Path) -> None:
 
 
 def _default_system() -> str:
-    for name in ("sumcheck", "ezkl"):
-        if _NAME_TO_SYSTEM[name] in installed():
+    for name, system in NAME_TO_SYSTEM.items():
+        if system in installed():
             return name
     raise Fatal(
         ExitCode.DEPENDENCY,

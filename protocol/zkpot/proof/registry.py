@@ -11,6 +11,8 @@ from zkpot.proof.system import Obstacle, ProofSystem, ProvingFailed
 EZKL = "ezkl/1"
 SUMCHECK = "sumcheck/1"
 
+NAME_TO_SYSTEM = {"sumcheck": SUMCHECK, "ezkl": EZKL}
+"""How command lines name them."""
 
 SYSTEM_TO_PACKAGE = {EZKL: "ezkl", SUMCHECK: "zkpot_prover"}
 """The package each system cannot do without."""
