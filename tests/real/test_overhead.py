@@ -16,6 +16,8 @@ def test_what_is_neither_chain_nor_work_is_overhead() -> None:
         ("train", 95.0, 105.0),  # began before the round
         ("train", 102.0, 104.0),
         ("prove", 104.5, 106.0),
+        ("deal", 106.25, 106.75),
+        ("mask", 106.5, 107.0),
         ("waiting", 100.0, 114.0),
     ]
     assert split(own, others, 0.25) == pytest.approx(
@@ -24,7 +26,8 @@ def test_what_is_neither_chain_nor_work_is_overhead() -> None:
             "chain_s": 3.5,
             "work_s": 8.0,
             "pin_s": 1.5,
-            # 106 to 107, 109 to 110, and the pin.
+            "masking_s": 0.75,
+            # 106 to 107 with the masking, 109 to 110, and the pin.
             "overhead_s": 3.5,
             "all_overhead_s": 4.25,
         }
