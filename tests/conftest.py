@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ NEEDED_IN_CI = ("ai_edge_litert", "distributed", "ezkl", "onnx", "sklearn", "zkp
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # Tests interrupt programs; a shell has what it runs in the background ignore that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     missing = [name for name in NEEDED_IN_CI if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("CI") == "true":
         pytest.exit(f"missing, and needed with CI=true: {', '.join(missing)}", returncode=13)
