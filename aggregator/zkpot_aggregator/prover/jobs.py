@@ -50,4 +50,3 @@ def prove_sealed(task: SealedJob) -> bytes:
     system = backend.load()
     system.prepare(no_progress)
     return system.prove(statement, job.model_opening, no_progress)
-
