@@ -20,10 +20,16 @@ ANSWER_S = 300.0
 """Within which a body has come."""
 
 _CHUNK_BYTES = 1 << 16
+_SHOWN_CHARACTERS = 300
 
 
 class AnswerTooLong(requests.RequestException):
     """The body is longer than anything that was asked for."""
+
+
+def shown(said: str) -> str:
+    """As much of what another machine says in an error as our own errors repeat."""
+    return said[:_SHOWN_CHARACTERS]
 
 
 def bound_answers(

@@ -24,7 +24,7 @@ from zkpot.ids import DeviceId
 from zkpot.model import Int64Array, check_bounds
 from zkpot.parent import tie_to_parent
 from zkpot.proof.jobs import Backend
-from zkpot.proof.system import ModelOpening, ProofSystem, no_progress
+from zkpot.proof.system import ModelOpening, ProofSystem
 from zkpot.secure.exchange import decode_masked_vector
 from zkpot.secure.groups import Group
 from zkpot.secure.mask import lengths_of
@@ -86,9 +86,7 @@ def _die_with_parent() -> None:
 
 @cache
 def _system(backend: Backend) -> ProofSystem:
-    system = backend.load()
-    system.prepare(no_progress)
-    return system
+    return backend.prepared()
 
 
 def warm_up(backend: Backend) -> None:

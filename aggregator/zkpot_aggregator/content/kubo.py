@@ -19,6 +19,7 @@ from ipfshttpclient import exceptions
 
 from zkpot.cid import Cid, cid_from_bytes, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
+from zkpot_aggregator.answers import shown
 from zkpot_aggregator.content.kubo_http import BoundedClient
 
 _logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ _GAVE_UP = ("request timed out",)
 """What js-ipfs says of a block that it lacks, once the time it was given is over."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AssertionError, RecursionError)
 """What an answer leads to that is not the JSON that was asked for."""
-_SHOWN_CHARACTERS = 300
-"""Of what a daemon says in its errors."""
 
 
 class KuboStore:
@@ -170,8 +169,7 @@ class KuboStore:
                 raise _NotPinned(Reason.NOT_FOUND, name) from error
             if any(words in text for words in _ABSENT + _GAVE_UP):
                 raise Rejected(Reason.NOT_FOUND, f"{name.strip()} in {self._where}") from error
-            said = str(error)[:_SHOWN_CHARACTERS]
-            raise Transient(f"{self._where}, {what}{name}: {said}") from error
+            raise Transient(f"{self._where}, {what}{name}: {shown(str(error))}") from error
         except (exceptions.Error, requests.RequestException, OSError, *_UNREADABLE) as error:
             raise Transient(f"{self._where}, {what}{name}: {type(error).__name__}") from error
 

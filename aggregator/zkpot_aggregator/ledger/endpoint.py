@@ -13,7 +13,7 @@ from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
 from zkpot.errors import ExitCode, Fatal, Transient
-from zkpot_aggregator.answers import bound_answers
+from zkpot_aggregator.answers import bound_answers, shown
 
 _REFUSED_STATUS = frozenset({401, 403})
 _METHOD_NOT_FOUND = -32601
@@ -21,9 +21,6 @@ _SENDING = RPCEndpoint("eth_sendRawTransaction")
 _SIMULATING = frozenset({"eth_call", "eth_estimateGas"})
 _EXECUTION_REVERTED = 3
 """The error code of a revert (go-ethereum); the message says it too."""
-
-_SHOWN_CHARACTERS = 300
-"""Of what a node says in its errors."""
 
 
 class Endpoint(HTTPProvider):
@@ -72,7 +69,7 @@ class Endpoint(HTTPProvider):
             return
         if code == _METHOD_NOT_FOUND:
             raise Fatal(ExitCode.LEDGER, f"{self._where} does not know {method}")
-        raise Transient(f"{self._where}, {method}: {message[:_SHOWN_CHARACTERS]}")
+        raise Transient(f"{self._where}, {method}: {shown(message)}")
 
 
 def _is_answer(response: object) -> bool:

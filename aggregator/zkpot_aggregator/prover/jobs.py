@@ -47,6 +47,4 @@ def prove_sealed(task: SealedJob) -> bytes:
         job.srs,
         task.ezkl_binary,
     )
-    system = backend.load()
-    system.prepare(no_progress)
-    return system.prove(statement, job.model_opening, no_progress)
+    return backend.prepared().prove(statement, job.model_opening, no_progress)

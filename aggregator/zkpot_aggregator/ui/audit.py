@@ -12,7 +12,7 @@ from rich.console import Console
 
 from zkpot.errors import ExitCode, reason_text
 from zkpot.ids import TaskId, device_text
-from zkpot.proof.system import ProofSystem, no_progress
+from zkpot.proof.system import ProofSystem
 from zkpot.task import Task
 from zkpot_aggregator.audit.audit import Sources, audit
 from zkpot_aggregator.audit.report import AuditReport, RoundFinding
@@ -29,9 +29,7 @@ def default_cache() -> Path:
 
 def load_system(task: Task) -> ProofSystem:
     """The task's proof system, ready to verify; keys are derived here, never the operator's."""
-    system = task.backend(default_cache()).load()
-    system.prepare(no_progress)
-    return system
+    return task.backend(default_cache()).prepared()
 
 
 def load_second(task: Task) -> ProofSystem:

@@ -20,8 +20,7 @@ from zkpot.link.mqtt import MqttLink
 from zkpot.notify import Notifier, Pulse, feed_watchdog
 from zkpot.proof import child
 from zkpot.proof import jobs as proof_jobs
-from zkpot.proof.jobs import Backend
-from zkpot.proof.system import Progress, ProofSystem, no_progress
+from zkpot.proof.system import Progress, no_progress
 from zkpot.serving import serving
 from zkpot.task import Task, manifest_cid
 from zkpot.wire import topics
@@ -115,7 +114,7 @@ class ValidatorService:
         task = await self._find_task(chain, library)
         backend = task.backend(config.cache_dir or config.state_dir / "cache")
         await child.run(proof_jobs.prepare, backend, progress=self._progress)
-        system = RememberingSystem(await asyncio.to_thread(_load, backend))
+        system = RememberingSystem(await asyncio.to_thread(backend.prepared))
         tools = Tools(config.task_id, task, self._key, journal, chain, library, system)
         self._hearing = Hearing(journal, library.shelf.intake, config.margin_s)
         outcomes = Outcomes(journal)
@@ -196,9 +195,3 @@ class ValidatorService:
         if self._hearing is not None:
             self._hearing.connected()
         return [] if self._endorsing is None else self._endorsing.endorsements()
-
-
-def _load(backend: Backend) -> ProofSystem:
-    system = backend.load()
-    system.prepare(no_progress)
-    return system

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from zkpot.errors import Reason, Rejected
 from zkpot.model import Int64Array, Shape
 from zkpot.proof import registry
-from zkpot.proof.system import ModelOpening, Progress, ProofSystem
+from zkpot.proof.system import ModelOpening, Progress, ProofSystem, no_progress
 from zkpot.statement import Statement
 
 Verdict: TypeAlias = tuple[Reason, str] | None
@@ -40,6 +40,12 @@ class Backend:
             srs=self.srs,
             ezkl_binary=self.ezkl_binary,
         )
+
+    def prepared(self) -> ProofSystem:
+        """The system with its keys at hand, for whoever has nobody to show progress to."""
+        system = self.load()
+        system.prepare(no_progress)
+        return system
 
 
 def prepare(progress: Progress, backend: Backend) -> None:
