@@ -29,6 +29,14 @@ from zkpot_agent.round_secrets import kept_member
 STEPS = tuple(Step)[:-1]
 
 
+def switched_on(folder: Path) -> Fleet:
+    """A fleet whose devices all run."""
+    fleet = Fleet(folder)
+    for unit in fleet.units:
+        unit.switch_on()
+    return fleet
+
+
 async def play(fleet: Fleet, *, until: Step = Step.DONE) -> None:
     """Everybody answers, until this step is open and nobody has been asked in it yet."""
     while fleet.session.step is not until:
@@ -47,9 +55,7 @@ def check(fleet: Fleet) -> None:
 
 @in_loop
 async def test_over_real_child_processes(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet)
     check(fleet)
     assert len(fleet.session.survivors) == 5
@@ -107,9 +113,7 @@ async def ask(fleet: Fleet, *units: Unit) -> None:
 async def test_a_power_cut_in_any_step_changes_nothing(
     tmp_path: Path, step: Step, doomed: str, *, after: bool
 ) -> None:
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet, until=step)
     victim, others = fleet.units[2], [unit for unit in fleet.units if unit is not fleet.units[2]]
     await ask(fleet, *others)
@@ -135,9 +139,7 @@ async def test_a_power_cut_in_any_step_changes_nothing(
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name.lower())
 async def test_one_that_is_gone_from_a_step_on_is_left_out(tmp_path: Path, step: Step) -> None:
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet, until=step)
     await ask(fleet, *fleet.units[1:])
     while fleet.session.step is not Step.DONE:
@@ -152,9 +154,7 @@ async def test_one_that_is_gone_from_a_step_on_is_left_out(tmp_path: Path, step:
 @in_loop
 @pytest.mark.usefixtures("in_process")
 async def test_everything_said_twice_is_answered_alike(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet, until=Step.SHARES)
     for _ in STEPS[1:]:
         await fleet.tell()
@@ -170,9 +170,7 @@ async def test_everything_said_twice_is_answered_alike(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_process")
 async def test_what_is_sent_after_a_restart_is_the_same_to_the_byte(tmp_path: Path) -> None:
     """A release is sealed once: sealed again it would be another answer."""
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet, until=Step.RELEASES)
     await ask(fleet)
     unit = fleet.units[0]
@@ -191,9 +189,7 @@ async def test_what_is_sent_after_a_restart_is_the_same_to_the_byte(tmp_path: Pa
 @pytest.mark.usefixtures("in_process")
 async def test_a_second_list_of_survivors_is_never_signed(tmp_path: Path) -> None:
     """Two lists, signed by enough members each, would unmask a single device."""
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await play(fleet, until=Step.CONFIRMATIONS)
     await ask(fleet)
     victim = fleet.units[0]
@@ -210,9 +206,7 @@ async def test_a_second_list_of_survivors_is_never_signed(tmp_path: Path) -> Non
 @in_loop
 @pytest.mark.usefixtures("in_process")
 async def test_a_false_key_list_is_refused_and_the_true_one_answered(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path)
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet = switched_on(tmp_path)
     await fleet.announce()
     fleet.collect()
     fleet.close()
@@ -256,9 +250,7 @@ async def test_secrets_never_leave_and_end_with_the_round(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    fleet, secrets = Fleet(tmp_path), set[bytes]()
-    for unit in fleet.units:
-        unit.switch_on()
+    fleet, secrets = switched_on(tmp_path), set[bytes]()
     await fleet.announce()
     while fleet.session.step is not Step.DONE:
         secrets = secrets.union(*map(secrets_of, fleet.units))

@@ -36,6 +36,14 @@ def hear(hearing: Hearing, said: Said) -> None:
         hearing.hear(topics.parse_device_topic(topic), payload)
 
 
+async def leave_out_dropped(found: Fleet) -> None:
+    """The rest of a round, whose operator says nothing of what one device has committed to."""
+    operator, lie = found.operator, Lie(drop=DROPPED.id)
+    for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
+        await found.told(announced)
+    await found.told(operator.close(lie))
+
+
 class Interrupted(Intake):
     """Somebody speaks while it is emptied."""
 
@@ -92,10 +100,7 @@ def test_the_second_thing_said_is_not_held_against_anybody(
                 member.hear(said)
                 member.clock.now += 2 * MARGIN_S
                 await member.step()
-            lie = Lie(drop=DROPPED.id)
-            for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
-                await found.told(announced)
-            await found.told(operator.close(lie))
+            await leave_out_dropped(found)
             assert operator.phase() is (OnChain.FINAL if early else OnChain.REJECTED)
 
     asyncio.run(main())
@@ -167,10 +172,7 @@ def test_a_validator_that_was_away_holds_nobody_for_that_phase(away: bool, tmp_p
                 for member in found.members:
                     member.hearing.connected()
             await found.heard(operator.commitments[DROPPED.id])
-            lie = Lie(drop=DROPPED.id)
-            for announced in (operator.seal(lie), operator.draw(), operator.judge(lie)):
-                await found.told(announced)
-            await found.told(operator.close(lie))
+            await leave_out_dropped(found)
             assert operator.phase() is (OnChain.FINAL if away else OnChain.REJECTED)
 
     asyncio.run(main())
