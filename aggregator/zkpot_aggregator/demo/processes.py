@@ -17,7 +17,7 @@ from zkpot.errors import ExitCode, Fatal
 
 STOP_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-LEASH = "zkpot_aggregator.demo.leash"
+LEASH = "zkpot.leash"
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Becomes another program that the kernel stops when the process that started it is gone.
 
-`python -m zkpot_aggregator.demo.leash PARENT WORD...` runs the command WORD... under the same
-pid. Only what the demonstration starts is tied to it like this: whoever starts an agent or an
+`python -m zkpot.leash PARENT WORD...` runs the command WORD... under the same
+pid. Only what `demo` and `up` start is tied to them like this: whoever starts an agent or an
 aggregator by hand starts it without.
 """
 
