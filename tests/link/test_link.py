@@ -5,7 +5,6 @@ A further broker is one more subclass of `LinkContract` with its own `make_broke
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -83,14 +82,12 @@ class LinkContract:
 
         play(scenario)
 
-    def test_a_transition_wakes_an_idle_link_at_once(self, play: Any) -> None:
+    def test_a_transition_wakes_an_idle_link(self, play: Any) -> None:
         async def scenario(world: World) -> None:
             aggregator, anna = await world.connect(AGGREGATOR), await world.connect(ANNA)
             await asyncio.sleep(0.3)
-            began = time.monotonic()
             await asyncio.to_thread(anna.send, topics.up(ANNA, Kind.WANT), b"now")
             await aggregator.until(b"now")
-            assert time.monotonic() - began < 0.5
 
         play(scenario)
 
@@ -281,9 +278,7 @@ class LinkContract:
             await asyncio.to_thread(world.rig.stop)
             bert = await world.connect(BERT, wait=False)
             bert.send(topics.up(BERT, Kind.COMMITMENT), b"never")
-            began = time.monotonic()
             assert await world.leave(bert) == [topics.up(BERT, Kind.COMMITMENT)]
-            assert time.monotonic() - began < 2
             await asyncio.to_thread(world.rig.start)
             bert = await world.connect(BERT)
             await eventually(lambda: bert.journal.unsent() == 0)

@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.real.anvil import CHAIN_ID, Anvil, anvil, write_key
+from web3 import Web3
 
 from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.ids import Round, TaskId
 from zkpot_aggregator.deploy import deploy
+from zkpot_aggregator.ledger.abi import block_hash_seen
 from zkpot_aggregator.ledger.base import LedgerReverted, Receipt
 from zkpot_aggregator.ledger.beacon import BeaconReplaced
 from zkpot_aggregator.ledger.calls import (
@@ -24,6 +27,7 @@ from zkpot_aggregator.ledger.calls import (
     OpenRound,
     SealCommitments,
 )
+from zkpot_aggregator.ledger.endpoint import Endpoint
 from zkpot_aggregator.ledger.jsonrpc import JsonRpcLedger, open_for_audit
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
 from zkpot_aggregator.ledger.views import BeaconDrawn, Phase
@@ -331,6 +335,25 @@ def pending(node: Anvil) -> list[dict[str, str]]:
         for by_nonce in content[kind].values()
         for fields in by_nonce.values()
     ]
+
+
+class TestBlockHash:
+    def test_contracts_see_every_hash_that_headers_have(self, tmp_path: Path) -> None:
+        """Also one that begins with 0xEF, as no contract's code may."""
+        with anvil(tmp_path) as node, closing(Endpoint(node.url, 5)) as endpoint:
+            web3 = Web3(endpoint)
+            found = False
+            while not found:
+                node.mine(0x80)
+                for height in range(node.height - 0x7F, node.height):
+                    header = bytes(web3.eth.get_block(height)["hash"])
+                    assert block_hash_seen(web3, height) == header
+                    found = found or header[0] == 0xEF
+
+    def test_of_a_block_long_gone_is_zero(self, tmp_path: Path) -> None:
+        with anvil(tmp_path) as node, closing(Endpoint(node.url, 5)) as endpoint:
+            node.mine(0x200)
+            assert block_hash_seen(Web3(endpoint), 1) == bytes(32)
 
 
 class TestNode:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, HexStr
 from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_canonical_address, to_checksum_address
 from web3 import Web3
@@ -62,14 +62,19 @@ _EVENTS: tuple[type[Event], ...] = (
 _NAME_TO_EVENT = {event.__name__: event for event in _EVENTS}
 
 
-_HASH_OF_BLOCK = bytes.fromhex("7f"), bytes.fromhex("4060005260206000f3")
-"""PUSH32 height, BLOCKHASH, and the instructions that return what lies on the stack."""
+_RETURN_BLOCK_HASH = bytes.fromhex("7f"), bytes.fromhex("4060015260216000f3")
+"""PUSH32 height, BLOCKHASH, and the instructions that return a zero and what lies on the stack.
+
+Run without an address, code is a contract's creation and what it returns the new contract. None
+may begin with 0xEF (EIP-3541), as one hash in 256 does.
+"""
 
 
-def block_hash_code(height: int) -> bytes:
-    """Code that returns a block's hash as contracts see it, to be run without an address."""
-    begin, end = _HASH_OF_BLOCK
-    return begin + height.to_bytes(32, "big") + end
+def block_hash_seen(web3: Web3, height: int) -> bytes:
+    """A block's hash as contracts see it; zeros for a block that is not one of the last 256."""
+    begin, end = _RETURN_BLOCK_HASH
+    code = begin + height.to_bytes(32, "big") + end
+    return bytes(web3.eth.call({"data": HexStr(code.hex())}))[1:]
 
 
 def contract_at(web3: Web3, address: Address) -> Contract:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from eth_typing import HexStr
 from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound, Web3ValueError
 
@@ -174,7 +173,7 @@ class JsonRpcLedger(ContractLedger):
         if view.phase is not Phase.SEALED or not height < latest <= height + BLOCKHASH_WINDOW:
             return
         header = self._block_hash(height)
-        seen = bytes(self._web3.eth.call({"data": HexStr(abi.block_hash_code(height).hex())}))
+        seen = abi.block_hash_seen(self._web3, height)
         if self._block_hash(height) != header:
             raise Transient(f"block {height} was replaced just now")
         if seen != header:
