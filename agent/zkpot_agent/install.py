@@ -5,6 +5,7 @@ a file that is somebody's own is kept and named. Uninstall removes what the mani
 unless it was changed since, and the folders that install made, if they are empty.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zkpot.errors import ExitCode, Fatal
-from zkpot.files import WORLD, replace_file
+from zkpot.files import WORLD
 from zkpot_agent.install_manifest import MANIFEST, Manifest, digest, file_digest
 from zkpot_agent.profile import Profile, load_profile
 from zkpot_agent.profile_unit import DROP_IN, drop_in
@@ -27,6 +28,9 @@ SHIPPED_CONFIG = "/etc/zkpot/agent.toml"
 
 _CREDENTIALS = "etc/zkpot/agent.credentials"
 
+_MEANS_MORE = frozenset(" \"'%$\\")
+"""Characters that stand for something else in a unit's command line."""
+
 _SKELETON = """\
 # The agent's configuration; docs/device.md explains every line. It is yours: `install` never
 # replaces it once you have changed it. `zkpot-agent check --config {path}` says what is missing.
@@ -39,7 +43,7 @@ operator_key = ""
 key_file = "/etc/zkpot/agent.credentials/device.key"
 state_dir = "/var/lib/zkpot-agent"
 
-profile = "{profile}"
+profile = {profile}
 
 [broker]
 host = ""
@@ -98,22 +102,27 @@ def install(root: Path, profile_name: str, config: str, command: Path | None = N
 
     `config` is where the configuration will lie on the device; `command` is the program the
     unit starts, by default this one. Raises `Fatal` (CONFIG) for an unknown profile or a
-    relative `config`.
+    path that cannot stand in a unit, (FAILURE) where something cannot be written: doing it again
+    goes on from there.
     """
-    if not Path(config).is_absolute() or not config.isprintable() or " " in config:
-        raise Fatal(ExitCode.CONFIG, f"--config {config}: expected an absolute path, no spaces")
+    program = command or _own_command()
+    for what, path in (("--config", config), ("this program", str(program))):
+        if not Path(path).is_absolute() or not path.isprintable() or set(path) & _MEANS_MORE:
+            raise Fatal(
+                ExitCode.CONFIG,
+                f"{what} {path}: expected an absolute path without spaces, quotes, %, $ and \\",
+            )
     if not root.is_dir():
         raise Fatal(ExitCode.CONFIG, f"--root {root}: expected a folder that exists")
-    profile = load_profile(profile_name, root=root)
-    program = command or _own_command()
-    manifest, report = Manifest.load(root), Report()
+    profile, report = load_profile(profile_name, root=root), Report()
+    if profile_name.endswith(".toml"):
+        profile_name = str(Path(profile_name).absolute())
+    else:
+        profile_name = profile.name
     try:
-        for folder in ("etc/zkpot", _CREDENTIALS):
-            manifest.make_folder(folder, 0o700 if folder == _CREDENTIALS else 0o755)
-        for planned in _files(profile, config, program):
-            _write(root, planned, manifest, report)
-    finally:
-        manifest.save()
+        _write_all(root, _files(profile, profile_name, config, program), report)
+    except OSError as error:
+        raise Fatal(ExitCode.FAILURE, f"not all is installed: {error}") from error
     report.done.append(f"profile {profile.name}: {profile.description}")
     if any(program.is_relative_to(place) for place in ("/home", "/root", "/run/user")):
         report.hints.append(f"{program} lies where ProtectHome= hides it: install it elsewhere")
@@ -124,27 +133,16 @@ def install(root: Path, profile_name: str, config: str, command: Path | None = N
 def uninstall(root: Path) -> Report:
     """Removes exactly what install wrote under `root`; raises `Fatal` (STATE) without a manifest.
 
-    Keys, state, published models and changed files stay, and are named.
+    Keys, state, published models and changed files stay, and are named. Raises `Fatal` (FAILURE)
+    where something cannot be removed: doing it again goes on from there.
     """
     manifest, report = Manifest.load(root), Report()
     if not manifest.exists:
         raise Fatal(ExitCode.STATE, f"{root / MANIFEST} is not there: nothing was installed")
-    for path, written in sorted(manifest.files.items()):
-        target = root / path
-        found = file_digest(target)
-        if found == written:
-            target.unlink()
-            report.done.append(f"/{path}")
-        elif found is not None:
-            report.kept.append(f"/{path}: changed since it was installed")
-    (root / MANIFEST).unlink()
-    for path in sorted(manifest.folders, reverse=True):
-        target = root / path
-        if target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-            report.done.append(f"/{path}/")
-        elif target.exists():
-            report.kept.append(f"/{path}/: not empty")
+    try:
+        _remove_all(root, manifest, report)
+    except OSError as error:
+        raise Fatal(ExitCode.FAILURE, f"not all is removed: {error}") from error
     return report
 
 
@@ -163,12 +161,12 @@ def activate(root: Path, run: Callable[[list[str]], None]) -> list[str]:
     return [" ".join(each) for each in commands]
 
 
-def _files(profile: Profile, config: str, program: Path) -> list[Planned]:
+def _files(profile: Profile, profile_name: str, config: str, program: Path) -> list[Planned]:
     unit = (UNITS / UNIT).read_text()
     if SHIPPED_COMMAND not in unit or SHIPPED_CONFIG not in unit:
         raise AssertionError(f"{UNIT} starts something else")
     unit = unit.replace(SHIPPED_COMMAND, str(program)).replace(SHIPPED_CONFIG, config)
-    skeleton = _SKELETON.format(path=config, profile=profile.name)
+    skeleton = _SKELETON.format(path=config, profile=json.dumps(profile_name))
     return [
         Planned("etc/sysusers.d/zkpot.conf", (UNITS / "sysusers.d/zkpot.conf").read_bytes()),
         Planned("etc/tmpfiles.d/zkpot.conf", (UNITS / "tmpfiles.d/zkpot.conf").read_bytes()),
@@ -178,19 +176,50 @@ def _files(profile: Profile, config: str, program: Path) -> list[Planned]:
     ]
 
 
-def _write(root: Path, planned: Planned, manifest: Manifest, report: Report) -> None:
-    target = root / planned.path
-    found, wanted = file_digest(target), digest(planned.data)
-    if found == wanted:
-        return
-    if found is not None and manifest.files.get(planned.path) != found:
-        report.kept.append(f"/{planned.path}: there already, and not as installed")
-        return
-    manifest.make_folder(str(Path(planned.path).parent), 0o755)
-    manifest.files[planned.path] = wanted
+def _write_all(root: Path, files: list[Planned], report: Report) -> None:
+    manifest = Manifest.load(root)
+    manifest.tidy()
+    manifest.make_folder("etc/zkpot", 0o755)
+    manifest.make_folder(_CREDENTIALS, 0o700)
+    for planned in files:
+        found = file_digest(root / planned.path)
+        if found == digest(planned.data):
+            continue
+        if found is not None and not manifest.wrote(planned.path, found):
+            report.kept.append(f"/{planned.path}: there already, and not as installed")
+            continue
+        manifest.write(planned.path, planned.data, planned.mode)
+        report.done.append(f"/{planned.path}")
+    manifest.replaced.clear()
     manifest.save()
-    replace_file(target, planned.data, planned.mode)
-    report.done.append(f"/{planned.path}")
+
+
+def _remove_all(root: Path, manifest: Manifest, report: Report) -> None:
+    """The manifest goes when all that it names is gone, but for the folder it lies in."""
+    manifest.tidy()
+    for path in sorted(manifest.files):
+        found = file_digest(root / path)
+        if manifest.wrote(path, found):
+            (root / path).unlink()
+            report.done.append(f"/{path}")
+        elif found is not None:
+            report.kept.append(f"/{path}: changed since it was installed")
+    around = [str(each) for each in Path(MANIFEST).parents]
+    inner_first = sorted(manifest.folders, reverse=True)
+    for path in [each for each in inner_first if each not in around]:
+        _remove_folder(root, path, report)
+    (root / MANIFEST).unlink()
+    for path in [each for each in inner_first if each in around]:
+        _remove_folder(root, path, report)
+
+
+def _remove_folder(root: Path, path: str, report: Report) -> None:
+    target = root / path
+    if target.is_dir() and not any(target.iterdir()):
+        target.rmdir()
+        report.done.append(f"/{path}/")
+    elif target.exists():
+        report.kept.append(f"/{path}/: not empty")
 
 
 def _own_command() -> Path:

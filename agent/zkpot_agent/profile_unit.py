@@ -13,7 +13,7 @@ def drop_in(profile: Profile) -> str:
     """
     limits, systemd = profile.limits, profile.systemd
     lines = [
-        f"# From the profile {profile.name}: {profile.description}",
+        " ".join(f"# From the profile {profile.name}: {profile.description}".split()),
         "# `zkpot-agent install` writes this file; settings of your own belong in another one.",
         "[Service]",
         f"MemoryHigh={limits.memory_mb * 15 // 16}M",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from zkpot.errors import ExitCode, Fatal
 from zkpot_agent.config import AgentConfig
 from zkpot_agent.install import UNIT, activate, install, uninstall
 from zkpot_agent.install_manifest import MANIFEST
+from zkpot_agent.profile import PROFILES, load_profile
 
 CONFIG = "/etc/zkpot/agent.toml"
 COMMAND = Path("/opt/zkpot/bin/zkpot-agent")
@@ -138,11 +140,49 @@ def test_a_program_that_the_sandbox_hides_is_pointed_out(tmp_path: Path) -> None
     assert any("ProtectHome" in hint for hint in report.hints)
 
 
-@pytest.mark.parametrize("config", ["agent.toml", "/etc/my config.toml", "/etc/a\nb.toml"])
-def test_a_config_path_that_cannot_stand_in_a_unit_is_refused(tmp_path: Path, config: str) -> None:
-    with pytest.raises(Fatal, match="absolute path"):
-        install(tmp_path, "raspberry-pi-5", config, COMMAND)
+@pytest.mark.parametrize(
+    "path",
+    ["agent.toml", "/etc/my config.toml", "/etc/a\nb.toml", "/a'b", "/100%", "/a$b", "/a\\b"],
+)
+def test_a_path_that_cannot_stand_in_a_unit_is_refused(tmp_path: Path, path: str) -> None:
+    for config, command in ((path, COMMAND), (CONFIG, Path(path))):
+        with pytest.raises(Fatal, match="absolute path"):
+            install(tmp_path, "raspberry-pi-5", config, command)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_config_names_the_profile_that_was_installed(tmp_path: Path) -> None:
+    own, root = tmp_path / "mine.toml", tmp_path / "root"
+    root.mkdir()
+    text = (PROFILES / "raspberry-pi-5.toml").read_text()
+    own.write_text(text.replace('name = "raspberry-pi-5"', 'name = "my \\n[Unit]"'))
+    install(root, os.path.relpath(own), CONFIG, COMMAND)
+    named = next(
+        line.partition(" = ")[2].strip('"')
+        for line in (root / CONFIG.lstrip("/")).read_text().splitlines()
+        if line.startswith("profile")
+    )
+    assert load_profile(named).name == "my \n[Unit]"
+    drop_in = root / "etc/systemd/system" / f"{UNIT}.d/50-profile.conf"
+    assert "\n[Unit]" not in drop_in.read_text()
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/systemd").write_text("a file, where a folder should be")
+    with pytest.raises(Fatal, match=r"not all is installed: .*etc/systemd") as caught:
+        install(tmp_path, "raspberry-pi-5", CONFIG, COMMAND)
+    assert caught.value.exit_code is ExitCode.FAILURE
+
+
+def test_a_folder_in_the_place_of_a_file_is_kept(tmp_path: Path) -> None:
+    install(tmp_path, "raspberry-pi-5", CONFIG, COMMAND)
+    groups = tmp_path / "etc/sysusers.d/zkpot.conf"
+    groups.unlink()
+    groups.mkdir()
+    assert install(tmp_path, "raspberry-pi-5", CONFIG, COMMAND).kept
+    assert uninstall(tmp_path).kept[0].startswith("/etc/sysusers.d/zkpot.conf")
+    assert groups.is_dir()
 
 
 def test_nothing_to_uninstall(tmp_path: Path) -> None:
