@@ -224,6 +224,14 @@ def test_a_share_of_another_group_dealer_or_recipient_does_not_open() -> None:
         assert len(held) == 5
 
 
+def test_a_delivery_to_another_member() -> None:
+    """A broker that swaps them must not have honest members mask without any share."""
+    before, after = told(6, step=Step.SHARES)
+    first, second = before.group.devices[:2]
+    refuses(before, after.told[second], Reason.SHARE_INVALID, first)
+    answer(before.states[first], after.told[first], before.owns[first])
+
+
 def test_deliveries_that_are_short_doubled_or_from_strangers() -> None:
     before, after = told(6, step=Step.SHARES)
     first = before.group.devices[0]

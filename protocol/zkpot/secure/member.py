@@ -180,37 +180,50 @@ def mask_input(
     """Adds to the weighted opening the own mask and one mask for every other dealer.
 
     Of two members the one with the lower id adds what the other subtracts. A dealer whose
-    share does not open is masked against all the same: its share counts as withheld.
+    share does not open is masked against all the same: its share counts as withheld. Only our
+    own must open: who passes messages on may have given us what was dealt to somebody else.
     """
     seat, group = state.seat, state.seat.group
     device_to_keys = {item.device: item for item in state.keys}
     dealers = message.dealers
     _check_members(dealers, device_to_keys, seat, "dealers")
+    held = _opened(state, message, device_to_keys)
+    if seat.device not in {each.dealer for each in held}:
+        raise Rejected(Reason.SHARE_INVALID, "this was dealt to another member")
     lengths = Lengths(len(opening.theta), len(opening.blinding) // SCALAR_BYTES)
     total = Total(lengths)
     total.add_weighted(opening.theta, opening.blinding, group.device_to_weight[seat.device])
     total.add(expander(state.seed, lengths))
-    held = []
-    for item in message.shares:
-        keys = device_to_keys[item.dealer]
-        channel = channel_secret(group, state.channel, keys.channel_key, item.dealer, seat.device)
-        with suppress(Rejected):
-            pair = open_shares(channel, group, item.dealer, seat.device, item.sealed)
-            held.append(HeldShares(item.dealer, *pair))
-        if item.dealer == seat.device:
+    for dealer in dealers:
+        if dealer == seat.device:
             continue
-        mask = expander(pair_seed(group, state.mask, seat.device, keys), lengths)
-        if seat.device < item.dealer:
-            total.add(mask)
+        seed = pair_seed(group, state.mask, seat.device, device_to_keys[dealer])
+        if seat.device < dealer:
+            total.add(expander(seed, lengths))
         else:
-            total.subtract(mask)
+            total.subtract(expander(seed, lengths))
     vector = encode(MaskedVector(total.theta, total.blinding))
     delivery = dealers_digest(group.digest, dealers)
     return Answer(
-        Masked(_answered(seat, message), dealers, tuple(held)),
+        Masked(_answered(seat, message), dealers, held),
         MaskedInput(group.digest, delivery, split_object(vector)[0]),
         vector,
     )
+
+
+def _opened(
+    state: Dealt, message: Delivery, device_to_keys: Mapping[DeviceId, Advertisement]
+) -> tuple[HeldShares, ...]:
+    """The delivered shares that open."""
+    device, group = state.seat.device, state.seat.group
+    held = []
+    for item in message.shares:
+        public = device_to_keys[item.dealer].channel_key
+        channel = channel_secret(group, state.channel, public, item.dealer, device)
+        with suppress(Rejected):
+            pair = open_shares(channel, group, item.dealer, device, item.sealed)
+            held.append(HeldShares(item.dealer, *pair))
+    return tuple(held)
 
 
 def confirm(state: Masked, message: Survivors, key: KeyPair) -> Answer:
