@@ -6,6 +6,7 @@ Modes are exact: the umask does not narrow them. OSError means that nothing has 
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -23,14 +24,8 @@ TEMPORARY = ".tmp-"
 
 def replace_file(path: Path, data: bytes, mode: int = PRIVATE) -> None:
     """Writes `data` beside `path` and moves it there."""
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
-    try:
-        _write_new(temporary, data, mode)
+    with _written_beside(path, data, mode) as temporary:
         temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
     sync_directory(path.parent)
 
 
@@ -40,7 +35,9 @@ def create_secret_file(path: Path, data: bytes) -> None:
     Raises FileExistsError rather than replace one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_new(path, data, PRIVATE)
+    with _written_beside(path, data, PRIVATE) as temporary:
+        path.hardlink_to(temporary)
+        temporary.unlink()
     sync_directory(path.parent)
 
 
@@ -57,7 +54,7 @@ def loose_mode(path: Path) -> int:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Deletes what `replace_file` left in `folder` when it was cut off; nobody may write there."""
+    """Deletes what was left unfinished in `folder` when it was cut off; nobody may write there."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
         leftover.unlink()
 
@@ -69,6 +66,19 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A temporary file with `data`, which is deleted if what is done with it fails."""
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    try:
+        _write_new(temporary, data, mode)
+        yield temporary
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

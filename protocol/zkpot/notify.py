@@ -16,6 +16,8 @@ from zkpot.proof.system import Progress
 _logger = logging.getLogger(__name__)
 
 IDLE_ALLOWANCE_S = float("inf")
+QUEUE_WAIT_S = 2.0
+"""For a manager that is behind; the kernel queues only a few datagrams for it."""
 
 
 class Notifier:
@@ -48,14 +50,14 @@ class Notifier:
         text = " ".join(text.split())
         if text != self._status:
             self._status = text
-            self._send(f"STATUS={text}")
+            self._send(f"STATUS={text}", wait_s=0)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, wait_s: float = QUEUE_WAIT_S) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-                sock.setblocking(False)
+                sock.settimeout(wait_s)
                 sock.connect(self._address)
                 sock.send(message.encode())
         except OSError as error:

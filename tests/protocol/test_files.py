@@ -73,6 +73,20 @@ def test_a_secret_is_never_replaced(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == PRIVATE
 
 
+def test_a_full_disk_leaves_no_secret_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", disk_is_full)
+        with pytest.raises(OSError, match="No space"):
+            create_secret_file(path, b"first")
+    assert names(tmp_path) == []
+    create_secret_file(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert names(tmp_path) == ["secret"]
+
+
 def test_a_secret_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):

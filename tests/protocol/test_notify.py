@@ -1,8 +1,10 @@
 """What systemd is told, and when the watchdog is no longer fed."""
 
 import asyncio
+import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,15 @@ class Manager:
                 messages.append(self._socket.recv(4096).decode())
             except BlockingIOError:
                 return messages
+
+    def fill(self) -> None:
+        """Sends until the queue takes no more."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.connect(self._socket.getsockname())
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sender.send(b"STATUS=busy")
 
     def close(self) -> None:
         self._socket.close()
@@ -64,6 +75,20 @@ def test_without_a_manager_nothing_is_sent(manager: Manager) -> None:
 
 def test_a_manager_that_is_gone_is_no_error(tmp_path: Path) -> None:
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+
+
+def test_a_manager_that_is_behind_hears_what_it_acts_on(manager: Manager) -> None:
+    """Without READY=1 the start times out; a line for people may get lost."""
+    manager.fill()
+    early: list[str] = []
+    reader = threading.Timer(0.1, lambda: early.extend(manager.heard()))
+    reader.start()
+    notifier = Notifier(manager.environment)
+    notifier.status("connecting")
+    notifier.ready()
+    reader.join()
+    assert set(early) - {"READY=1"} == {"STATUS=busy"}
+    assert [*early, *manager.heard()][-1] == "READY=1"
 
 
 @pytest.mark.parametrize(
