@@ -12,8 +12,11 @@ from tests.asynchronous import run_here
 
 from zkpot.proof import child
 
-settings.register_profile("emulated", suppress_health_check=[HealthCheck.too_slow])
-"""Where the processor is emulated, it is no fault of a test that its inputs come slowly."""
+settings.register_profile(
+    "zkpot", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("zkpot")
+"""The same inputs in every run, however slowly they come: a machine may be busy or emulated."""
 
 NEEDED_IN_CI = ("ai_edge_litert", "distributed", "ezkl", "onnx", "sklearn", "zkpot_prover")
 

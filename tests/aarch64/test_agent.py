@@ -24,7 +24,6 @@ def test_the_agents_tests_pass(emulated_python: str) -> None:
     # What this environment must hold is decided here, not by the rule for the whole set.
     surroundings = {name: value for name, value in os.environ.items() if name != "CI"}
     options = ["-q", "-n2", "-p", "no:cacheprovider", "-o", "timeout=900"]
-    options += ["--hypothesis-profile=emulated"]
     done = subprocess.run(
         [emulated_python, "-m", "pytest", *options, *pytest_arguments()],
         cwd=ROOT,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiomqtt
 import pytest
+from tests.real.components import free_port
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.ids import DeviceId, device_text
@@ -27,6 +28,7 @@ from zkpot_aggregator.embedded.guard import MAX_CONNECT_BYTES, MAX_PACKET_BYTES
 pytestmark = [pytest.mark.broker, pytest.mark.enable_socket]
 
 FLEET = 50
+PATIENCE_S = 60
 AGGREGATOR = DeviceId(bytes(20))
 DEVICES = [DeviceId(bytes([1 + number]) * 20) for number in range(FLEET)]
 ANNA, BERT = DEVICES[:2]
@@ -85,7 +87,7 @@ def _client(
         identifier=client_id or device_text(device),
         clean_session=clean,
         will=will,
-        timeout=5,
+        timeout=PATIENCE_S,
     )
 
 
@@ -94,7 +96,7 @@ def _down(device: DeviceId) -> str:
 
 
 async def _next(client: aiomqtt.Client) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in client.messages:
             payload = message.payload
             assert isinstance(payload, bytes)
@@ -107,7 +109,7 @@ def test_a_wrong_password_is_fatal(broker: EmbeddedBroker, tmp_path: Path) -> No
         with Journal.open(tmp_path / "a.db") as journal:
             link = _link(broker, journal, ANNA, "wrong")
             with pytest.raises(Fatal, match=device_text(ANNA)) as caught:
-                await asyncio.wait_for(link.run(), 10)
+                await asyncio.wait_for(link.run(), PATIENCE_S)
         assert caught.value.exit_code is ExitCode.CREDENTIALS
 
     asyncio.run(scenario())
@@ -119,7 +121,7 @@ def test_a_missing_password_file_is_fatal(broker: EmbeddedBroker, tmp_path: Path
             link = _link(broker, journal, ANNA)
             (broker._folder / device_text(ANNA)).unlink()
             with pytest.raises(Fatal, match="password"):
-                await asyncio.wait_for(link.run(), 10)
+                await asyncio.wait_for(link.run(), PATIENCE_S)
 
     asyncio.run(scenario())
 
@@ -185,7 +187,7 @@ def test_fifty_links_at_once_exchange_messages(broker: EmbeddedBroker, tmp_path:
         }
         links = {device: _link(broker, journal, device) for device, journal in journals.items()}
         running = [asyncio.ensure_future(link.run()) for link in links.values()]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(link.ready() for link in links.values()))
             for device in DEVICES:
                 journals[device].transition(
@@ -218,7 +220,7 @@ def test_fifty_links_at_once_exchange_messages(broker: EmbeddedBroker, tmp_path:
 
 def test_it_answers_while_the_loop_of_its_owner_is_busy(broker: EmbeddedBroker) -> None:
     def ping() -> None:
-        with socket.create_connection((broker.host, broker.port), 5) as connection:
+        with socket.create_connection((broker.host, broker.port), PATIENCE_S) as connection:
             connection.sendall(_connect_packet(device_text(ANNA), _password(ANNA)))
             assert connection.recv(4)[0] == 0x20
             connection.sendall(b"\xc0\x00")
@@ -226,13 +228,13 @@ def test_it_answers_while_the_loop_of_its_owner_is_busy(broker: EmbeddedBroker) 
 
     async def owner() -> None:
         with ThreadPoolExecutor() as threads:
-            threads.submit(ping).result(30)  # This loop does nothing meanwhile.
+            threads.submit(ping).result(PATIENCE_S)  # This loop does nothing meanwhile.
 
     asyncio.run(owner())
 
 
 def test_it_comes_back_on_the_same_port(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(tmp_path, ACCOUNTS)
+    broker = EmbeddedBroker(tmp_path, ACCOUNTS, port=free_port())
     first = broker.start()
     for _ in range(2):
         broker.stop()
@@ -281,10 +283,10 @@ def _connect_packet(username: str, password: str) -> bytes:
 def test_whatever_opens_a_connection_the_broker_lives_on(
     broker: EmbeddedBroker, opening: bytes
 ) -> None:
-    with socket.create_connection((broker.host, broker.port), 5) as connection:
+    with socket.create_connection((broker.host, broker.port), PATIENCE_S) as connection:
         connection.sendall(opening)
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_S)
         assert connection.recv(10) == b""
 
     async def scenario() -> None:
@@ -295,14 +297,14 @@ def test_whatever_opens_a_connection_the_broker_lives_on(
 
 
 def test_a_packet_announced_as_huge_ends_the_connection(broker: EmbeddedBroker) -> None:
-    with socket.create_connection((broker.host, broker.port), 5) as connection:
+    with socket.create_connection((broker.host, broker.port), PATIENCE_S) as connection:
         connection.sendall(_connect_packet(device_text(ANNA), _password(ANNA)))
         assert connection.recv(4) == b"\x20\x02\x00\x00"
         topic = topics.up(ANNA, Kind.BLOCK).encode()
         length = MAX_PACKET_BYTES + 1000
         digits = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])
         connection.sendall(b"\x30" + digits + len(topic).to_bytes(2, "big") + topic)
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_S)
         assert connection.recv(10) == b""
 
 

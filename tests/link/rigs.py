@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from tests.real.components import free_port
+
 from zkpot.ids import DeviceId, TaskId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.link import BrokerSettings, Incoming, Link
@@ -89,7 +91,7 @@ class MqttRig:
 
 
 def embedded_rig(folder: Path) -> MqttRig:
-    broker = EmbeddedBroker(folder, ACCOUNTS)
+    broker = EmbeddedBroker(folder, ACCOUNTS, port=free_port())
 
     def settings(device: DeviceId) -> BrokerSettings:
         account = next(each for each in ACCOUNTS if each.device == device)

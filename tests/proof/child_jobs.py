@@ -94,4 +94,4 @@ def run_orphan(progress: Progress, pid_file: Path) -> None:
 
     from zkpot.proof import child
 
-    asyncio.run(child.run(sleep, pid_file, 60.0))
+    asyncio.run(child.run(sleep, pid_file, 600.0))

@@ -1,5 +1,7 @@
 """Finds the servers that the tests with real components start; see scripts/install-components."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -7,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from zkpot_aggregator.demo.processes import LEASH
 FOLDER = Path(os.environ.get("ZKPOT_COMPONENTS") or Path.home() / ".cache" / "zkpot" / "components")
 NODE_MODULES = FOLDER / "node_modules"
 _STOP_S = 5.0
+_PORTS = 1000
+_FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Each worker has ports of its own, below those that the kernel gives to whoever asks for any."""
+_tries = itertools.count(os.getpid())
 
 
 def missing(what: str) -> None:
@@ -38,9 +43,11 @@ def program(name: str, *more: Path) -> Path:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """One that nobody takes, neither before its server is there nor while that is away."""
+    while True:
+        port = _FIRST_PORT + next(_tries) % _PORTS
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server:
@@ -103,7 +110,7 @@ def listens(port: int) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(server: Server, port: int) -> Iterator[Server]:
     server.start(lambda: listens(port))
     try:

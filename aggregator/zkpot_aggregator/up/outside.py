@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from zkpot_aggregator.mosquitto import (
 ANSWER_S = 60.0
 LOOK_S = 0.05
 REQUEST_S = 10.0
+_PORTS = range(20_000, 32_000)
 _RICH = 10**20
 """Wei, on a chain of our own."""
 
@@ -141,10 +142,16 @@ def client_settings(
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port of loopback that nobody listens on; raises `Fatal` if there seems to be none.
+
+    The kernel gives none of these to whoever asks for any, so it is still free when the program
+    that it is for has started.
+    """
+    for _ in range(100):
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise Fatal(ExitCode.FAILURE, f"no free port between {_PORTS.start} and {_PORTS.stop}")
 
 
 def run_to_end(words: Sequence[str], environment: Mapping[str, str]) -> None:
