@@ -27,8 +27,8 @@ RULE_TO_NUMBERS = {
 MAX_GROUP_SIZE = 64
 """Everyone in a group masks against everyone else: the work grows with the square."""
 
-MAX_GROUP = 2 * MAX_GROUP_SIZE
-"""A group that others have joined; Shamir indices are single bytes."""
+MAX_GROUP = 3 * MAX_GROUP_SIZE
+"""Three that were each too small, joined; Shamir indices are single bytes."""
 
 MAX_NUMBER = 1_000_000_000
 

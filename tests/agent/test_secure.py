@@ -13,12 +13,16 @@ from tests.agent.fleet import Fleet, Unit
 from tests.asynchronous import in_loop
 from tests.protocol.rounds import ROUND
 
+from zkpot.cid import split_object
 from zkpot.config import parse_config
 from zkpot.errors import Fatal
 from zkpot.journal import Journal, Outgoing
+from zkpot.record import Verdicts
 from zkpot.secure.exchange import Advertisement, KeyList, SealedRelease, Survivors
 from zkpot.secure.session import STEP_TO_MESSAGE, Step, told
 from zkpot.secure.states import Advertised, Confirmed, Dealt, Masked
+from zkpot.task import Weighting
+from zkpot.wire.codec import decode, encode
 from zkpot.wire.messages import MESSAGE_TO_TYPE, Phase
 from zkpot_agent.config import PrivacyConfig
 from zkpot_agent.driver import INCIDENT, STATE_KEY
@@ -346,3 +350,23 @@ async def test_a_weight_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     await fleet.announce(unit)
     assert unit.state == at.Idle(ROUND)
     assert "our own count is not as proven" in incidents(unit)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("count", [0, 10_001, 2**63 - 1])
+async def test_verdicts_with_a_weight_that_cannot_be_end_the_round_and_not_the_agent(
+    tmp_path: Path, count: int
+) -> None:
+    fleet = Fleet(tmp_path)
+    facts, unit = fleet.facts, fleet.units[0]
+    assert facts.task.weighting is Weighting.PROVEN_COUNT
+    true = decode(Verdicts, facts.objects[facts.verdicts], limit=1 << 16).verdicts
+    data = encode(Verdicts((true[0], replace(true[1], count=count), *true[2:])))
+    name = split_object(data)[0]
+    facts.objects[name] = data
+    unit.switch_on()
+    unit.driver.apply(on.Announced(replace(facts.announced, verdicts=name)))
+    await unit.rest()
+    assert unit.state == at.Idle(ROUND)
+    assert f"a weight of {count}" in incidents(unit)

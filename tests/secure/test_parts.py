@@ -13,13 +13,23 @@ from hypothesis import strategies as st
 from tests.secure import vectors
 from tests.secure.kit import BEACON, ROUND, TASK, key, make_owns, one_group, random_scalars
 
+from zkpot.aggregation import MAX_GROUP_SIZE
 from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, DeviceId, digest
 from zkpot.proof.system import ModelOpening
-from zkpot.secure.groups import GroupPolicy, check_policy, draw_groups, group_of
+from zkpot.secure.groups import (
+    MAX_WEIGHT,
+    Group,
+    GroupPolicy,
+    Member,
+    check_policy,
+    draw_groups,
+    group_of,
+)
 from zkpot.secure.mask import RISTRETTO255_ORDER, Lengths, Total, expand
 from zkpot.secure.shares import combine, split
 from zkpot.secure.states import decode_state
+from zkpot.wire.codec import decode, encode
 
 
 def devices(number: int) -> list[DeviceId]:
@@ -60,6 +70,25 @@ def test_who_is_accepted_does_not_draw_again(number: int, refused: set[int]) -> 
         assert [set(group.devices) for group in groups] == left
     else:
         assert all(any(members <= set(group.devices) for group in groups) for members in left)
+
+
+def test_the_largest_group_that_others_join_can_be_written_down() -> None:
+    """One of each of three groups is missing, so each is too small and all are joined."""
+    everyone = devices(3 * MAX_GROUP_SIZE)
+    largest = {"size": MAX_GROUP_SIZE, "minimum": MAX_GROUP_SIZE}
+    full = draw_groups(TASK, ROUND, BEACON, everyone, dict.fromkeys(everyone, 1), **largest)
+    missing = {group.devices[0] for group in full}
+    accepted = dict.fromkeys(set(everyone) - missing, 1)
+    (joined,) = draw_groups(TASK, ROUND, BEACON, everyone, accepted, **largest)
+    assert len(joined.members) == 3 * (MAX_GROUP_SIZE - 1)
+    assert decode(Group, encode(joined), limit=1 << 16) == joined
+
+
+@pytest.mark.parametrize("weight", [-1, 0, MAX_WEIGHT + 1, 2**63 - 1])
+def test_weights_that_no_member_has(weight: int) -> None:
+    with pytest.raises(Rejected) as caught:
+        Member(devices(1)[0], weight)
+    assert caught.value.reason is Reason.OUT_OF_RANGE
 
 
 def test_another_beacon_draws_other_groups() -> None:

@@ -14,7 +14,7 @@ from zkpot.task import MAX_DEVICES
 from zkpot.wire.codec import Max, decode, encode
 
 MAX_SESSION_BYTES = 16 * 1024 * 1024
-"""128 members that deal to each other take 4 MiB."""
+"""192 members that deal to each other take 8 MiB."""
 
 MAX_OFFERS = 3
 """How many answers of one device are looked into in vain before the next is not."""

@@ -26,7 +26,7 @@ SEALED_BYTES = 24 + 2 * SHARE_BYTES + 16
 """Nonce, one share of either kind, authenticator."""
 
 MAX_RELEASE_BYTES = 16 * 1024
-"""Shares of 128 members, at about 65 bytes each."""
+"""Shares of 192 members, at about 65 bytes each."""
 
 PublicKey = Annotated[bytes, Exactly(PUBLIC_KEY_BYTES)]
 Signature = Annotated[bytes, Exactly(SIGNATURE_BYTES)]

@@ -34,6 +34,10 @@ class Member:
     device: DeviceId
     weight: Annotated[int, Span(1, MAX_WEIGHT)]
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.weight <= MAX_WEIGHT:
+            raise Rejected(Reason.OUT_OF_RANGE, f"a weight of {self.weight}")
+
 
 @dataclass(frozen=True)
 class Group:

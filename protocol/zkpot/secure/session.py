@@ -49,7 +49,7 @@ from zkpot.secure.shares import share_digest
 from zkpot.wire.codec import Max, decode, encode
 
 MAX_DEALING_BYTES = 64 * 1024
-"""To 128 members, at about 210 bytes each."""
+"""To 192 members, at about 210 bytes each."""
 
 
 @unique
