@@ -1,6 +1,5 @@
 """Inputs of `zkpot-agent infer`: an archive or a table, with or without labels."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from zkpot.errors import ExitCode, Fatal
 from zkpot.model import INPUT_MAX, UInt8Array
-from zkpot_agent.data.files import UNREADABLE
+from zkpot_agent.data.files import UNREADABLE, read_table
 
 LABEL_COLUMN = "label"
 
@@ -48,18 +47,13 @@ def _read_npz(path: Path) -> Inputs:
 
 def _read_csv(path: Path) -> Inputs:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            table = [[int(value) for value in row] for row in rows if row]
-        values = np.array(table, np.int64).reshape(len(table), len(header))
-    except (OSError, ValueError, OverflowError, csv.Error) as error:
+        header, table = read_table(path)
+    except (OSError, ValueError) as error:
         raise _unusable(path, str(error)) from error
-    checked = _bytes(path, values)
     if LABEL_COLUMN not in header:
-        return Inputs(checked, None)
+        return Inputs(table, None)
     column = header.index(LABEL_COLUMN)
-    return Inputs(np.delete(checked, column, axis=1), checked[:, column])
+    return Inputs(np.delete(table, column, axis=1), table[:, column])
 
 
 def _bytes(path: Path, values: NDArray[np.generic]) -> UInt8Array:

@@ -92,13 +92,18 @@ class KeyPair:
 
 
 def create_key_file(path: Path) -> KeyPair:
-    """Makes a key and writes it to `path`, mode 0600; refuses to replace a file."""
+    """Makes a key and writes it to `path`, mode 0600; refuses to replace a file.
+
+    Raises `Fatal` (KEY) if there is one, or if it cannot be written; then there is none.
+    """
     pair = KeyPair.generate()
     seed = bytes(pair.signing)
     try:
         create_secret_file(path, f"{_FILE_HEADER} {seed.hex()} {_checksum(seed)}\n".encode())
     except FileExistsError as error:
         raise Fatal(ExitCode.KEY, f"{path} exists: a key is never replaced") from error
+    except OSError as error:
+        raise Fatal(ExitCode.KEY, f"cannot write the key {path}: {error}") from error
     return pair
 
 

@@ -31,6 +31,13 @@ def _refused(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["/proc/nowhere/device.key", "x" * 300])
+def test_where_no_file_can_be_written_there_is_no_key(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Fatal, match="cannot write the key") as caught:
+        create_key_file(tmp_path / name)
+    assert caught.value.exit_code is ExitCode.KEY
+
+
 def test_the_id_is_the_start_of_the_public_keys_digest() -> None:
     pair = KeyPair.from_seed(SEED)
     assert pair.id == device_id(pair.public_key) == digest("device", pair.public_key)[:20]

@@ -5,6 +5,7 @@ Values must be whole numbers in the range of a byte; nothing is scaled or cast s
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,11 @@ from zkpot.batch import Batch
 from zkpot.errors import ExitCode, Fatal
 from zkpot.model import INPUT_MAX, UInt8Array
 
-UNREADABLE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
+UNREADABLE = (
+    *(OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile),
+    # Damaged, encrypted or packed in a way that is not known; larger than the memory.
+    *(zlib.error, RuntimeError, MemoryError),
+)
 """What NumPy raises for something that is not an archive of plain arrays."""
 
 
@@ -67,29 +72,42 @@ class CsvSource:
     @cached_property
     def _samples(self) -> Batch:
         try:
-            with Path(self.path).open(encoding="utf-8", newline="") as file:
-                rows = csv.reader(file)
-                header = next(rows, [])
-                if header.count(self.label) != 1:
-                    raise _unusable(self.path, f"expected one column {self.label!r}, got {header}")
-                data = b"".join(self._numbers(rows, len(header)))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            header, table = read_table(Path(self.path))
+        except (OSError, ValueError) as error:
             raise _unusable(self.path, str(error)) from error
-        table = np.frombuffer(data, np.uint8).reshape(-1, len(header))
+        if header.count(self.label) != 1:
+            raise _unusable(self.path, f"expected one column {self.label!r}, got {header}")
         column = header.index(self.label)
         return _batch(self.path, np.delete(table, column, axis=1), table[:, column])
 
-    def _numbers(self, rows: Iterator[list[str]], columns: int) -> Iterator[bytes]:
-        for number, row in enumerate(rows, 2):
-            if not row:
-                continue
-            try:
-                values = bytes(map(int, row))
-            except ValueError as error:
-                raise _unusable(self.path, f"line {number}: {error}") from error
-            if len(values) != columns:
-                raise _unusable(self.path, f"line {number}: {len(row)} values, not {columns}")
-            yield values
+
+def read_table(path: Path) -> tuple[list[str], UInt8Array]:
+    """The header of a CSV file, and its rows as bytes [M, columns], a line at a time.
+
+    Raises OSError, or ValueError that names the line, also for what is no whole number of a byte.
+    """
+    # Spreadsheets put a byte order mark at the beginning.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            header = next(rows, [])
+            data = b"".join(_numbers(rows, len(header)))
+        except csv.Error as error:
+            raise ValueError(f"line {rows.line_num}: {error}") from error
+    return header, np.frombuffer(data, np.uint8).reshape(-1, max(len(header), 1))
+
+
+def _numbers(rows: Iterator[list[str]], columns: int) -> Iterator[bytes]:
+    for number, row in enumerate(rows, 2):
+        if not row:
+            continue
+        try:
+            values = bytes(map(int, row))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+        if len(values) != columns:
+            raise ValueError(f"line {number}: {len(row)} values, not {columns}")
+        yield values
 
 
 def _batch(path: str, inputs: NDArray[np.generic], labels: NDArray[np.generic]) -> Batch:
