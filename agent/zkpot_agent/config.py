@@ -214,6 +214,11 @@ class AgentConfig:
         return self.export.folder or self.state_dir
 
     @property
+    def journal_uri(self) -> str:
+        """The journal's file as SQLite opens it read-only, beside a running service."""
+        return f"{(self.state_dir / JOURNAL_FILE).absolute().as_uri()}?mode=ro"
+
+    @property
     def operator_public_key(self) -> bytes:
         """The Ed25519 key of the aggregator; the task's manifest must name the same."""
         return bytes.fromhex(self.operator_key)

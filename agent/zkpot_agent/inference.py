@@ -4,6 +4,7 @@ The encoded global model holds integers only; its shape comes from the task's ma
 the service keeps beside it. Files of other runtimes carry their own shape.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def open_labels(model: str, config: AgentConfig | None, task_file: Path | None) 
 def open_model(model: str, config: AgentConfig | None, task_file: Path | None) -> IntegerModel:
     """The integers of a `.cbor` file or of a CID; raises like `open_labels`."""
     path = Path(model)
-    if path.exists() or path.suffix:
+    if path.suffix or os.path.exists(path):  # noqa: PTH110  (False where a name is too long)
         data, beside = _read(path), path.parent / TASK_FILE
     else:
         if config is None:
@@ -117,7 +118,7 @@ def _find(cid: Cid, config: AgentConfig) -> bytes:
         return found
 
     try:
-        connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+        connection = sqlite3.connect(config.journal_uri, uri=True)
         try:
             return join_object(cid, get)
         finally:

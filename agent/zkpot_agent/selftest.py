@@ -23,7 +23,7 @@ from zkpot.proof.registry import SUMCHECK
 from zkpot.proof.system import ProvingFailed
 from zkpot.task import SRS_INSECURE_DEMO, Task, decode_task, manifest_cid
 from zkpot_agent.blocks import BLOCK_PREFIX
-from zkpot_agent.config import JOURNAL_FILE, AgentConfig, LimitsConfig
+from zkpot_agent.config import AgentConfig, LimitsConfig
 from zkpot_agent.trial import Trial, trial
 from zkpot_agent.work import cache_dir
 
@@ -109,9 +109,8 @@ def plan_for(config: AgentConfig | None, shape_name: str | None, batch: int | No
 
 def known_task(config: AgentConfig) -> Task | None:
     """The task's manifest, if the journal holds it; reads beside a running service."""
-    path = config.state_dir / JOURNAL_FILE
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(config.journal_uri, uri=True)) as connection:
             return decode_task(
                 join_object(manifest_cid(config.task_id), lambda cid: _block(connection, cid))
             )

@@ -28,7 +28,7 @@ def read_status(config: AgentConfig, *, proc: Path = Path("/proc")) -> dict[str,
     """
     path = config.state_dir / JOURNAL_FILE
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection = sqlite3.connect(config.journal_uri, uri=True)
         try:
             state = connection.execute(
                 "SELECT value FROM states WHERE key = ?", (STATE_KEY,)
