@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.audit.conftest import ROUNDS
+from tests.audit.conftest import BATCH, ROUNDS
 from tests.audit.tamperer import Tamperer
 from typer.testing import CliRunner
 
@@ -84,6 +84,17 @@ def edit(accepted: bool, **changes: Any) -> Tampering:
 def another_leader(t: Tamperer, n: int, record: Record) -> Record:
     other = next(v for v in t.verdicts(n) if v.reason is None and v.device != record.leader)
     return replace(record, leader=other.device, count=other.count)
+
+
+def miscounted(error: int) -> Tampering:
+    """The first accepted device has another count."""
+
+    def change(entries: list[Verdict]) -> list[Verdict]:
+        place = first(entries, accepted=True)
+        entries[place] = replace(entries[place], count=entries[place].count + error)
+        return entries
+
+    return verdicts(change)
 
 
 def leader_silenced(t: Tamperer, n: int) -> None:
@@ -425,8 +436,8 @@ TABLE: dict[str, tuple[Tampering, str, str]] = {
         "verdicts",
         "verdict-mismatch",
     ),
-    "a higher count": (edit(True, count=20), "verdicts", "verdict-mismatch"),
-    "a lower count": (edit(True, count=1), "verdicts", "verdict-mismatch"),
+    "a higher count": (miscounted(1), "verdicts", "verdict-mismatch"),
+    "a lower count": (miscounted(-1), "verdicts", "verdict-mismatch"),
     "a rejected device with a count": (edit(False, count=3), "verdicts", "verdict-mismatch"),
     "a verdict dropped": (verdicts(lambda v: v[1:]), "verdicts", "verdict-mismatch"),
     "a verdict invented": (verdicts(invented_verdict), "verdicts", "verdict-mismatch"),
@@ -490,7 +501,7 @@ TABLE: dict[str, tuple[Tampering, str, str]] = {
         "unknown-type",
     ),
     "another count on chain": (on_chain(correct=1), "chain", "chain-mismatch"),
-    "another total on chain": (on_chain(total=21), "chain", "chain-mismatch"),
+    "another total on chain": (on_chain(total=BATCH + 1), "chain", "chain-mismatch"),
     "another leader on chain": (another_leader_on_chain, "chain", "chain-mismatch"),
     "a record nobody has": (record_nobody_has, "record", "not-found"),
     "a record that is none": (record_of_another_kind, "record", "malformed"),
@@ -510,7 +521,7 @@ def test_consistent_tampering_is_found(tamperer: Tamperer, name: str, number: in
 
 def test_a_faulty_verdict_names_its_device(tamperer: Tamperer) -> None:
     device = tamperer.verdicts(2)[first(tamperer.verdicts(2), accepted=True)].device
-    edit(True, count=20)(tamperer, 2)
+    miscounted(1)(tamperer, 2)
     fault = tamperer.audit().fault
     assert fault is not None
     assert fault.device == device
@@ -544,7 +555,7 @@ def test_a_round_failed_after_its_seal_is_said_aloud(tamperer: Tamperer) -> None
 
 
 def test_a_fault_ends_the_command_with_its_code_and_json(tamperer: Tamperer) -> None:
-    edit(True, count=20)(tamperer, 2)
+    miscounted(1)(tamperer, 2)
     result = CliRunner().invoke(app, ["audit", "--dir", str(tamperer.directory), "--json"])
     assert result.exit_code == ExitCode.AUDIT_FAILED
     said = json.loads(result.stdout)
