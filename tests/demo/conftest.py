@@ -103,13 +103,20 @@ class Demo:
                 found.append((int(folder.name), words))
         return found
 
+    def commands(self) -> set[tuple[str, ...]]:
+        """What runs: a process that has just been forked bears its parent's command line."""
+        return {tuple(words) for _, words in self.processes()}
+
     def pid_of(self, module: str, place: str) -> int:
         """The process of this demonstration that runs `module` with a configuration in `place`."""
-        for pid, words in self.processes():
-            ours = any(word.startswith(f"{self.directory}/{place}") for word in words)
-            if ours and any(word.partition(".")[0] == module for word in words):
-                return pid
-        raise AssertionError(f"no {module} of {place}")
+        found = [
+            pid
+            for pid, words in self.processes()
+            if any(word.startswith(f"{self.directory}/{place}") for word in words)
+            and any(word.partition(".")[0] == module for word in words)
+        ]
+        (first,) = (pid for pid in found if parent_of(pid) not in found)
+        return first
 
     def wait_for_silence(self) -> None:
         """Returns once no process of this demonstration is left."""
@@ -117,6 +124,15 @@ class Demo:
         while left := self.processes():
             assert time.monotonic() < end, left
             time.sleep(0.05)
+
+
+def parent_of(pid: int) -> int:
+    """0 if it has ended."""
+    try:
+        # The second word behind the name, which may hold anything.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def ended(process: subprocess.Popen[str]) -> Outcome:

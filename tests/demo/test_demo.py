@@ -203,7 +203,7 @@ def test_attacks_on_the_model_are_left_to_gate_and_rule(demo: Demo) -> None:
 
 def test_a_wrong_vector_spoils_its_group_alone(demo: Demo) -> None:
     """Eight devices make two groups: the round closes with the other one's sum."""
-    outcome = demo.run("--devices", "8", "--rounds", "1", "--batch", "8", *byzantine("wrong-sum"))
+    outcome = demo.run("--devices", "8", "--rounds", "1", "--batch", "20", *byzantine("wrong-sum"))
     clean(outcome, rounds=1)
     (round_,) = outcome.said["rounds"]
     (spoilt,) = [entry for entry in round_["rejected"] if "group" in entry]
@@ -231,7 +231,7 @@ def test_a_lying_aggregator_never_gets_a_clean_audit(demo: Demo, aggregation: st
 
 # Every phase is interrupted on the driver alone, in tests/aggregator; here, each test is a run.
 
-SMALL = ("--devices", "2", "--rounds", "1", "--batch", "8")
+SMALL = ("--devices", "2", "--rounds", "1", "--batch", "20")
 
 
 def test_one_interruption_after_another(demo: Demo) -> None:
@@ -252,7 +252,7 @@ def test_one_interruption_after_another(demo: Demo) -> None:
 def test_a_killed_demonstration_leaves_no_process_and_goes_on(demo: Demo) -> None:
     with demo.started(*SMALL) as process:
         demo.wait_for("committing", 1, process)
-        assert len(demo.processes()) == 3  # an aggregator and two agents
+        assert len(demo.commands()) == 3  # an aggregator and two agents
         process.kill()
         demo.wait_for_silence()
     clean(demo.run(*SMALL), rounds=1)
@@ -271,7 +271,7 @@ def test_a_killed_aggregator_ends_the_demonstration_which_goes_on(demo: Demo) ->
 
 def test_a_killed_agent_stalls_nobody(demo: Demo) -> None:
     """Two of three are enough, and the deadline passes the third over."""
-    options = ("--devices", "3", "--rounds", "1", "--batch", "8", "--deadline-s", "30")
+    options = ("--devices", "3", "--rounds", "1", "--batch", "20", "--deadline-s", "30")
     with demo.started(*options) as process:
         demo.wait_for("proving", 1, process)
         os.kill(demo.pid_of("zkpot_agent", "devices/02/"), signal.SIGKILL)

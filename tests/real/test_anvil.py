@@ -1,5 +1,6 @@
 """The ledger on a node that forgets, stalls and reorganises."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from zkpot_aggregator.ledger.views import BeaconDrawn, Phase
 
 pytestmark = [pytest.mark.chain, pytest.mark.enable_socket]
 
+PATIENCE_S = 60.0
 KEY = b"k" * 32
 TASK = TaskId(b"T" * 32)
 ONE = Round(1)
@@ -60,7 +62,7 @@ def settings_for(node: Anvil, folder: Path, **more: Any) -> JsonRpcSettings:
             "key_file": write_key(folder / "key", KEY),
             "confirmations": 0,
             "poll_s": 0.01,
-            "confirm_s": 20.0,
+            "confirm_s": PATIENCE_S,
             **more,
         }
     )
@@ -80,7 +82,7 @@ def still(tmp_path: Path) -> Iterator[Anvil]:
         yield running
 
 
-def eventually(holds: Callable[[], bool], timeout_s: float = 15) -> None:
+def eventually(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end, "never came"
@@ -98,7 +100,7 @@ def patiently(ledger: JsonRpcLedger, call: Call) -> Receipt:
             if reverted.word != "early":
                 raise
             height = ledger.round(TASK, ONE).draw_height
-            ledger.wait_for_block(height + 1, 20)
+            ledger.wait_for_block(height + 1, PATIENCE_S)
     raise AssertionError(call)
 
 
@@ -121,7 +123,7 @@ class TestReorganisation:
         ):
             play(ledger, CREATE, OPEN, *before)
             if last is DRAW:
-                ledger.wait_for_block(ledger.round(TASK, ONE).draw_height + 1, 20)
+                ledger.wait_for_block(ledger.round(TASK, ONE).draw_height + 1, PATIENCE_S)
             node.stand_still()
             sent = node.web3.eth.get_transaction_count(ledger_address(ledger), "pending")
             submitting = thread.submit(patiently, ledger, last)
@@ -193,6 +195,7 @@ class TestReorganisation:
             play(ledger, CREATE, OPEN, SEAL, DRAW)
             drawn = ledger.events(TASK)[-1]
             assert isinstance(drawn, BeaconDrawn)
+            node.stand_still()
             node.reorganise(node.height - drawn.draw_height + 1)
             assert drawn not in ledger.events(TASK)
             patiently(ledger, DRAW)
@@ -248,7 +251,7 @@ class TestTransactions:
                 eventually(lambda: offered() >= 3)
                 assert len(pending(still)) == 1
                 still.mine()
-                receipt = submitting.result(20)
+                receipt = submitting.result(PATIENCE_S)
                 assert ledger.submit(CREATE) == receipt
         first, second, third = (int(offer, 16) for offer in offers[:3])
         assert second >= 1.25 * first
@@ -272,13 +275,14 @@ class TestTransactions:
         with JsonRpcLedger.open(settings) as ledger, pytest.raises(Transient, match="confirmed"):
             ledger.submit(CREATE)
         (left,) = pending(still)
-        with JsonRpcLedger.open(settings) as ledger, ThreadPoolExecutor() as thread:
+        patient = replace(settings, confirm_s=PATIENCE_S)
+        with JsonRpcLedger.open(patient) as ledger, ThreadPoolExecutor() as thread:
             submitting = thread.submit(ledger.submit, CREATE)
             time.sleep(0.2)
             (now,) = pending(still)
             assert now["nonce"] == left["nonce"]
             still.mine()
-            submitting.result(20)
+            submitting.result(PATIENCE_S)
             assert len(ledger.events(TASK)) == 1
 
     @pytest.mark.parametrize("lost", [False, True])
@@ -293,7 +297,7 @@ class TestTransactions:
         if lost:
             still.ask("anvil_dropTransaction", left["hash"])
         still.ask("evm_setAutomine", True)
-        with JsonRpcLedger.open(settings) as ledger:
+        with JsonRpcLedger.open(replace(settings, confirm_s=PATIENCE_S)) as ledger:
             play(ledger, CREATE, OPEN, SEAL)
             assert ledger.round(TASK, ONE).phase is Phase.SEALED
             assert len(ledger.events(TASK)) == 3
@@ -313,7 +317,7 @@ class TestTransactions:
             eventually(lambda: len(pending(still)) == 1)
             assert pending(still)[0]["hash"] == first["hash"]
             still.mine()
-            submitting.result(20)
+            submitting.result(PATIENCE_S)
 
     def test_gas_limit(self, node: Anvil, tmp_path: Path) -> None:
         settings = settings_for(node, tmp_path, gas_limit=100_000)
@@ -340,7 +344,7 @@ def pending(node: Anvil) -> list[dict[str, str]]:
 class TestBlockHash:
     def test_contracts_see_every_hash_that_headers_have(self, tmp_path: Path) -> None:
         """Also one that begins with 0xEF, as no contract's code may."""
-        with anvil(tmp_path) as node, closing(Endpoint(node.url, 5)) as endpoint:
+        with anvil(tmp_path, block_s=0) as node, closing(Endpoint(node.url, 60)) as endpoint:
             web3 = Web3(endpoint)
             found = False
             while not found:
@@ -351,9 +355,32 @@ class TestBlockHash:
                     found = found or header[0] == 0xEF
 
     def test_of_a_block_long_gone_is_zero(self, tmp_path: Path) -> None:
-        with anvil(tmp_path) as node, closing(Endpoint(node.url, 5)) as endpoint:
+        with anvil(tmp_path) as node, closing(Endpoint(node.url, 60)) as endpoint:
             node.mine(0x200)
             assert block_hash_seen(Web3(endpoint), 1) == bytes(32)
+
+
+def saved(node: Anvil, state: Path) -> bytes:
+    """What anvil has written to `state`, once that is no older than the call."""
+    height, found = node.height, b""
+
+    def written() -> bool:
+        nonlocal found
+        found = state.read_bytes() if state.exists() else b""
+        try:
+            reached: int = json.loads(found)["best_block_number"]
+        except ValueError:  # it is being written
+            return False
+        return reached >= height
+
+    eventually(written)
+    return found
+
+
+def lose(node: Anvil, state: Path, kept: bytes) -> None:
+    """Kills the node; what it has written since `kept` was saved is gone, or was half written."""
+    node.server.kill()
+    state.write_bytes(kept)
 
 
 class TestNode:
@@ -365,9 +392,8 @@ class TestNode:
             settings = settings_for(node, tmp_path)
             with JsonRpcLedger.open(settings, tmp_path / "calls") as ledger:
                 play(ledger, CREATE, OPEN)
-                eventually(state.exists)
-                time.sleep(2.2)
-                node.server.kill()
+                kept = saved(node, state)
+                lose(node, state, kept)
                 with pytest.raises(Transient):
                     ledger.task(TASK)
                 node.start()
@@ -387,10 +413,10 @@ class TestNode:
                 play(ledger, CREATE, OPEN, SEAL)
                 height = ledger.round(TASK, ONE).draw_height
                 eventually(lambda: node.height > height)
-                time.sleep(2.2)
+                kept = saved(node, state)
                 if drawn:
                     patiently(ledger, DRAW)
-                node.server.kill()
+                lose(node, state, kept)
                 node.start()
                 assert ledger.round(TASK, ONE).phase is Phase.SEALED
                 with pytest.raises(BeaconReplaced):
@@ -399,7 +425,7 @@ class TestNode:
                 view = ledger.round(TASK, ONE)
                 assert (view.phase, view.beacon) == (Phase.FAILED, bytes(32))
                 # Nothing of the lost draw stands in the way of what follows.
-                node.server.kill()
+                lose(node, state, kept)
                 node.start()
                 patiently(ledger, replace(NEXT, parent=TASK))
 
