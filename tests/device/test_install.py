@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,13 @@ def test_what_is_installed(tmp_path: Path) -> None:
 def test_the_skeleton_lacks_only_what_the_owner_must_say(tmp_path: Path) -> None:
     install(tmp_path, "raspberry-pi-5", CONFIG, COMMAND)
     path = tmp_path / CONFIG.lstrip("/")
+    with pytest.raises(Fatal, match="broker: host: '' is no name and no address"):
+        load_config(AgentConfig, path)
+    text = path.read_text().replace('host = ""', 'host = "broker.example.org"')
+    path.write_text(text)
     with pytest.raises(Fatal, match=r"task: expected 64 hexadecimal digits") as caught:
         load_config(AgentConfig, path)
     assert str(caught.value).count("\n") == 1
-    text = path.read_text()
     for key in ("task", "operator_key"):
         text = text.replace(f'{key} = ""', f'{key} = "{"ab" * 32}"')
     path.write_text(text)
@@ -152,16 +156,12 @@ def test_a_path_that_cannot_stand_in_a_unit_is_refused(tmp_path: Path, path: str
 
 
 def test_the_config_names_the_profile_that_was_installed(tmp_path: Path) -> None:
-    own, root = tmp_path / "mine.toml", tmp_path / "root"
+    own, root = tmp_path / "mine \U0001f680.toml", tmp_path / "root"
     root.mkdir()
     text = (PROFILES / "raspberry-pi-5.toml").read_text()
     own.write_text(text.replace('name = "raspberry-pi-5"', 'name = "my \\n[Unit]"'))
     install(root, os.path.relpath(own), CONFIG, COMMAND)
-    named = next(
-        line.partition(" = ")[2].strip('"')
-        for line in (root / CONFIG.lstrip("/")).read_text().splitlines()
-        if line.startswith("profile")
-    )
+    named = tomllib.loads((root / CONFIG.lstrip("/")).read_text())["profile"]
     assert load_profile(named).name == "my \n[Unit]"
     drop_in = root / "etc/systemd/system" / f"{UNIT}.d/50-profile.conf"
     assert "\n[Unit]" not in drop_in.read_text()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
+from zkpot.config import parse_config
 from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.journal import Journal, Outgoing
 from zkpot.link import BrokerSettings, Incoming, Tls
@@ -24,6 +25,21 @@ from zkpot.link.mqtt import MqttLink
 from zkpot.link.outbox import Outbox
 
 SETTINGS = BrokerSettings("broker.example", 8883, username="anna")
+
+
+def test_settings_that_no_client_takes_are_errors_of_the_config() -> None:
+    good: dict[str, object] = {"host": "::1", "port": 1883}
+    wrongs: tuple[dict[str, object], ...] = (
+        *({"host": host} for host in ("", "a..b", "x" * 64, "a\0b", "a\nb")),
+        *({"port": port} for port in (0, -1, 65_536)),
+        *({"keepalive_s": seconds} for seconds in (-1, 0, 65_536)),
+        *({"connect_timeout_s": seconds} for seconds in (0, -1.0, float("nan"), float("inf"))),
+    )
+    assert parse_config(BrokerSettings, good, Path(), "a.toml") == BrokerSettings("::1", 1883)
+    for wrong in wrongs:
+        with pytest.raises(Fatal, match=next(iter(wrong))) as caught:
+            parse_config(BrokerSettings, good | wrong, Path(), "a.toml")
+        assert caught.value.exit_code is ExitCode.CONFIG
 
 
 def _incoming(size: int) -> Incoming:

@@ -6,8 +6,9 @@ Messages that must arrive are queued by `Journal.transition`, never handed to th
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from zkpot.wire.codec import Span
 from zkpot.wire.envelope import MAX_MESSAGE_BYTES
 
 TOPIC_ALLOWANCE_BYTES = 512
@@ -67,13 +68,21 @@ class BrokerSettings:
     """
 
     host: str
-    port: int
+    port: Annotated[int, Span(1, 65_535)]
     username: str | None = None
     password_file: Path | None = None
     tls: Tls | None = None
-    keepalive_s: int = 30
-    connect_timeout_s: float = 5.0
+    keepalive_s: Annotated[int, Span(1, 65_535)] = 30
+    connect_timeout_s: Annotated[float, Span(1, 600)] = 5.0
     packet_limit_bytes: int = MAX_MESSAGE_BYTES + TOPIC_ALLOWANCE_BYTES
+
+    def __post_init__(self) -> None:
+        try:
+            named = self.host.isprintable() and self.host.encode("idna")
+        except UnicodeError:
+            named = b""
+        if not named:
+            raise ValueError(f"host: {self.host[:80]!r} is no name and no address")
 
 
 def packet_bytes(topic: str, payload: bytes) -> int:
