@@ -166,7 +166,8 @@ def _files(profile: Profile, profile_name: str, config: str, program: Path) -> l
     if SHIPPED_COMMAND not in unit or SHIPPED_CONFIG not in unit:
         raise AssertionError(f"{UNIT} starts something else")
     unit = unit.replace(SHIPPED_COMMAND, str(program)).replace(SHIPPED_CONFIG, config)
-    skeleton = _SKELETON.format(path=config, profile=json.dumps(profile_name))
+    named = json.dumps(profile_name, ensure_ascii=False)  # TOML has no halves of characters
+    skeleton = _SKELETON.format(path=config, profile=named)
     return [
         Planned("etc/sysusers.d/zkpot.conf", (UNITS / "sysusers.d/zkpot.conf").read_bytes()),
         Planned("etc/tmpfiles.d/zkpot.conf", (UNITS / "tmpfiles.d/zkpot.conf").read_bytes()),

@@ -1,6 +1,7 @@
 """TOML as text, for the configuration files that programs write for programs."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +19,20 @@ def toml_text(tables: Mapping[str, Any], prefix: str = "") -> str:
 
 
 def _values(table: Mapping[str, Any]) -> str:
-    """Strings, numbers and lists of them look the same in TOML as in JSON."""
     return "".join(
-        f"{key} = {json.dumps(value)}\n"
+        f"{key} = {_value(value)}\n"
         for key, value in table.items()
         if value is not None and not isinstance(value, Mapping) and not _is_tables(value)
     )
+
+
+def _value(value: object) -> str:
+    """Strings, numbers and lists of them look the same in TOML as in JSON.
+
+    But TOML has no halves of characters, and none of its files may hold a DEL.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda each: f"\\U{ord(each[0]):08x}", text)
 
 
 def _is_tables(value: object) -> bool:
