@@ -206,7 +206,7 @@ class Driver:
             return {}
         before = strikes = self._strikes()
         for effect in counted:
-            strikes = strikes.count(effect.suspects, effect.cleared)
+            strikes = strikes.count(effect.spoilt, any_is_good=effect.any_is_good)
         if isinstance(step.state, at.Ended):
             minimum = self._worker.handle.task.minimum_devices
             strikes = strikes.judge(self._roster.public_keys, minimum)

@@ -1,10 +1,13 @@
 """Strikes: who keeps being in groups whose sum could not be used.
 
 A spoilt sum shows that a member lied, not which one, unless a false dealing names it. So all
-who can have done it get a strike, a good sum clears its survivors, and the beacon deals the
-devices into other groups in every round: honest devices come free again, one that always lies
-never does. Several who take turns at lying, only beside one device they have chosen, get that one
-left out. At the end of a round those are left out of the task who have the most strikes,
+who can have done it get a strike if another sum of the round is good: if none is, nothing tells
+liars from others. The same round clears all the rest, whether they were in a good sum or in none,
+as one who lies needs not lie always: to be missing once must not count against anybody. The
+beacon deals the devices into other groups in every round: honest devices come free again, one
+that always lies never does, and one liar alone never has fewer strikes than those it lies beside.
+Several who take turns at lying, only beside one device they have chosen, get that one left out.
+At the end of a round those are left out of the task who have the most strikes,
 
 - `LIMIT` or more above the fewest, if one device alone has the most;
 - `SHARED` or more, if several have: honest ones may have been in a liar's groups by chance.
@@ -28,7 +31,7 @@ SHARED = 9
 
 @dataclass(frozen=True)
 class Count:
-    """A device's strikes since it was last in a good sum."""
+    """A device's strikes since it was last cleared."""
 
     device: DeviceId
     number: int
@@ -41,13 +44,20 @@ class Strikes:
     counts: Annotated[tuple[Count, ...], Max(MAX_DEVICES)] = ()
     out: Annotated[tuple[DeviceId, ...], Max(MAX_DEVICES)] = ()
 
-    def count(self, suspects: Collection[DeviceId], cleared: Collection[DeviceId]) -> "Strikes":
-        """After a sum that `suspects` may have spoilt, or one that clears others."""
-        numbers = {each.device: each.number for each in self.counts}
+    def count(self, spoilt: Collection[Collection[DeviceId]], *, any_is_good: bool) -> "Strikes":
+        """After a round with `spoilt` sums, each by one of its suspects.
+
+        A lone suspect is proven to have lied, however the other sums are.
+        """
+        suspects = {device for each in spoilt if any_is_good or len(each) == 1 for device in each}
+        numbers = {
+            each.device: each.number
+            for each in self.counts
+            if not any_is_good or each.device in suspects or each.device in self.out
+        }
         for device in suspects:
             numbers[device] = numbers.get(device, 0) + 1
-        kept = sorted(item for item in numbers.items() if item[0] not in cleared)
-        return replace(self, counts=tuple(Count(*item) for item in kept))
+        return replace(self, counts=tuple(Count(*item) for item in sorted(numbers.items())))
 
     def judge(self, devices: Collection[DeviceId], minimum: int) -> "Strikes":
         """At the end of a round, of the enrolled `devices`; at least `minimum` stay."""

@@ -61,11 +61,10 @@ def test_a_group_takes_its_steps_and_is_unmasked() -> None:
 
 def test_both_sums_make_the_new_model() -> None:
     made = Round()
-    devices = [made.devices(index) for index in (0, 1)]
     for index in (0, 1):
         advance(made, index, Step.DONE)
         made.on(on.GroupSummed(index, named(f"sum {index}")))
-        assert do.CountStrikes((), devices[index]) in made.effects
+    assert made.made(do.CountStrikes) == [do.CountStrikes((), any_is_good=True)]
     merging = made.state
     assert isinstance(merging, at.Merging)
     assert merging.sums == (named("sum 0"), named("sum 1"))
@@ -107,8 +106,8 @@ def test_below_the_threshold_a_group_fails_alone(step: Step) -> None:
     made.everybody(0, but=made.devices(0)[:2])  # four of six, five are needed
     made.deadline(0)
     assert codes(made) == ["group-too-small"]
-    assert not made.made(do.CountStrikes)
     assert made.masking.groups[0].failed
+    assert not made.masking.groups[0].suspects
     made.everybody(0, but=made.devices(0)[2:])
     assert set(codes(made)) == {"out-of-phase"}
     advance(made, 1, Step.DONE)
@@ -135,22 +134,35 @@ def test_a_spoilt_sum_strikes_the_liar_or_all_who_can_have_lied(liar: int | None
     reason = Reason.SUM_MISMATCH if liar is None else Reason.DEALING_FALSE
     refused = on.GroupRefused(0, reason, "detail", named_liar)
     made.on(refused)
-    assert made.made(do.CountStrikes) == [
-        do.CountStrikes(devices if named_liar is None else (named_liar,), ())
-    ]
     (log,) = made.made(do.LogRejection)
     assert isinstance(log, do.LogRejection)
     assert log.device == named_liar
     made.on(refused)
     made.on(on.GroupSummed(0, named("late")))
     assert not made.effects
+    advance(made, 1, Step.DONE)
+    made.kill()
+    made.on(on.GroupSummed(1, named("sum")))
+    suspects = devices if named_liar is None else (named_liar,)
+    assert made.made(do.CountStrikes) == [do.CountStrikes((suspects,), any_is_good=True)]
+
+
+def test_when_all_sums_are_spoilt_that_is_said() -> None:
+    made = Round()
+    spoilt = made.devices(0), made.devices(1)
+    for index in (0, 1):
+        advance(made, index, Step.DONE)
+        made.on(on.GroupRefused(index, Reason.SUM_MISMATCH, "it does not open"))
+    assert made.made(do.CountStrikes) == [do.CountStrikes(spoilt, any_is_good=False)]
 
 
 def test_trouble_of_the_aggregators_own_strikes_nobody() -> None:
     made = Round()
     advance(made, 0, Step.DONE)
     made.on(on.GroupRefused(0, Reason.PROOF_INVALID, "the verifier died of it twice"))
-    assert not made.made(do.CountStrikes)
+    advance(made, 1, Step.DONE)
+    made.on(on.GroupSummed(1, named("sum")))
+    assert made.made(do.CountStrikes) == [do.CountStrikes((), any_is_good=True)]
 
 
 def test_a_vector_that_cannot_be_had_may_be_offered_again() -> None:
@@ -281,8 +293,8 @@ def test_too_few_releases_that_open_fail_the_group_and_strike_nobody() -> None:
     made.everybody(0, but=liars)
     made.deadline(0)
     assert codes(made) == ["group-too-small"]
-    assert not made.made(do.CountStrikes)
     assert made.masking.groups[0].failed
+    assert not made.masking.groups[0].suspects
 
 
 def test_what_was_taken_before_is_answered_with_what_followed() -> None:

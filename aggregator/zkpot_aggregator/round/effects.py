@@ -140,10 +140,10 @@ class MergeSums:
 
 @dataclass(frozen=True)
 class CountStrikes:
-    """Remember who may have spoilt a sum, and who has just been in a good one."""
+    """Remember who can have spoilt the sums of this round; `any_is_good`: not all were."""
 
-    suspects: tuple[DeviceId, ...]
-    cleared: tuple[DeviceId, ...]
+    spoilt: tuple[tuple[DeviceId, ...], ...]
+    any_is_good: bool
 
 
 @dataclass(frozen=True)

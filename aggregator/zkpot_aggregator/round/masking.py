@@ -100,27 +100,26 @@ def deadline(terms: RoundTerms, state: at.Masking, event: on.DeadlinePassed) -> 
 
 
 def group_summed(terms: RoundTerms, state: at.Masking, event: on.GroupSummed) -> Step:
-    """A sum that opens its survivors' commitments clears them of older strikes."""
+    """The sum opens its survivors' commitments."""
     run = state.groups[event.index]
     if run.settled:
         return Step(state)
-    cleared = do.CountStrikes((), run.session.survivors)
-    settled = _with(state, event.index, run.changed(sum=event.sum))
-    return _merge_if_settled(terms, settled, cleared)
+    return _merge_if_settled(terms, _with(state, event.index, run.changed(sum=event.sum)))
 
 
 def group_refused(terms: RoundTerms, state: at.Masking, event: on.GroupRefused) -> Step:
-    """A sum that cannot be had, or does not open, costs a strike: the liar's, if it is known.
+    """The sum cannot be had, or does not open: by the liar's doing, if it is known.
 
-    If not, everyone's who can have caused it.
+    If not, everyone is suspected who can have caused it.
     """
     run = state.groups[event.index]
     if run.settled:
         return Step(state)
-    suspects = run.session.dealers if event.liar is None else (event.liar,)
-    strikes = (do.CountStrikes(suspects, ()),) if event.reason in _SPOILT else ()
+    if event.reason in _SPOILT:
+        suspects = run.session.dealers if event.liar is None else (event.liar,)
+        state = _with(state, event.index, run.changed(suspects=suspects))
     rejection = Rejected(event.reason, event.detail)
-    return _failed(terms, state, event.index, rejection, *strikes, device=event.liar)
+    return _failed(terms, state, event.index, rejection, device=event.liar)
 
 
 def late(_terms: RoundTerms, state: at.State, _event: on.SecureReceived) -> Step:
@@ -222,6 +221,7 @@ def _failed(
 def _merge_if_settled(terms: RoundTerms, state: at.Masking, *first: do.Effect) -> Step:
     if not all(run.settled for run in state.groups):
         return Step(state, first)
+    first = (*first, *_strikes(state))
     summed = [(run.session.survivors, run.sum) for run in state.groups if run.sum is not None]
     survivors = tuple(sorted(device for devices, _ in summed for device in devices))
     needed = terms.task.minimum_devices
@@ -237,3 +237,9 @@ def _merge_if_settled(terms: RoundTerms, state: at.Masking, *first: do.Effect) -
         survivors,
     )
     return enter(merging, *first, terms=terms)
+
+
+def _strikes(state: at.Masking) -> tuple[do.CountStrikes, ...]:
+    spoilt = tuple(run.suspects for run in state.groups if run.suspects)
+    any_is_good = any(run.sum is not None for run in state.groups)
+    return (do.CountStrikes(spoilt, any_is_good),) if spoilt or any_is_good else ()

@@ -152,7 +152,8 @@ class GroupRun:
     """A group on its way to its sum; `checking` holds the answers that are being looked into.
 
     Those are the masked inputs whose vectors are fetched, and the releases that are opened.
-    `refused` names a device once for each of its answers that came to nothing there.
+    `refused` names a device once for each of its answers that came to nothing there, `suspects`
+    those of whom one has spoilt the sum.
     It is settled once it has the object of a sum that was checked, or has failed. Its session
     is kept encoded: a state of many groups is written for every message of one of them.
     """
@@ -162,6 +163,7 @@ class GroupRun:
     refused: Annotated[tuple[DeviceId, ...], Max(MAX_OFFERS * MAX_GROUP)] = ()
     sum: Cid | None = None
     failed: bool = False
+    suspects: Annotated[tuple[DeviceId, ...], Max(MAX_GROUP)] = ()
 
     @cached_property
     def session(self) -> Session:
