@@ -93,7 +93,8 @@ class Errand:
         for action in actions:
             match action:
                 case at.SealTo():
-                    self.tell(self._offer(action))
+                    # At once, before any other happening: what is offered is withdrawn one day.
+                    self._carry_out(self._placement.step(self._offer(action), time.monotonic()))
                 case at.FetchProof(prover, proof):
                     self._stop_fetching()
                     self._fetching = asyncio.create_task(self._fetch(prover, proof))

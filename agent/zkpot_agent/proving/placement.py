@@ -178,6 +178,7 @@ class Placement:
             case Sealed(job):
                 if self._held is not None:
                     self._held.job = job
+                    self._held.lease_ends = now + self._lease_s
                 return []
             case Reported(prover, status):
                 return self._reported(prover, status, now)
