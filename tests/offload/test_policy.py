@@ -218,6 +218,19 @@ def test_the_benchmark_runs_once_for_the_same_device_and_task(journal: Journal) 
     assert measured(replace(LIMITS, cores=2)) != marked
 
 
+@pytest.mark.prover
+def test_a_trial_that_failed_is_made_again_at_the_next_start(journal: Journal) -> None:
+    """A device that was busy once, or whose limits were raised, is not left without proofs."""
+    backend = proof_request(1).backend
+
+    def measured(limits: LimitsConfig, deadline_s: float) -> str:
+        return asyncio.run(benchmark(journal, backend, limits, deadline_s, no_progress)).problem
+
+    assert measured(LIMITS, 0.01).startswith("timeout")
+    assert measured(TINY, 60.0).startswith("out-of-memory")
+    assert measured(LIMITS, 60.0) == ""
+
+
 def test_an_attempt_that_is_made_again_has_what_the_first_left(journal: Journal) -> None:
     """The driver tries again after a passing failure; the round does not get longer by it."""
     now = 1000.0

@@ -27,14 +27,15 @@ async def benchmark(
 ) -> Measured:
     """What was measured for this system, shape and number of cores; measured now if never yet.
 
-    A trial that does not fit the device's limits or the deadline is a result too.
+    A trial that does not fit the device's limits or the deadline is a result too, until the next
+    start: its cause may have passed, and the limits may be others.
     """
     batch = _reference_batch(backend)
     subject = Measured(backend.system_id, _widths(backend), limits.cores or 0, batch, 0, 0, 0)
     stored = journal.get(_KEY)
     if stored is not None:
         known = decode(Measured, stored, limit=_MAX_BYTES)
-        if replace(known, prove_ms=0, interpreter_kb=0, peak_kb=0, problem="") == subject:
+        if replace(known, prove_ms=0, interpreter_kb=0, peak_kb=0) == subject:
             return known
     measured = await _measure(
         subject, replace(backend, batch_size=batch), limits, deadline_s, progress
