@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeAlias
 
 from zkpot.errors import ExitCode, Fatal, Rejected, reason_text
+from zkpot.files import WORLD, replace_file
 from zkpot.ids import DeviceId, device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -113,7 +114,7 @@ class AggregatorService:
                 ensure_task, config.task, data, layout.pool, self._key, journal, content, ledger
             )
             handle = await patiently(make_task, "the task")
-            layout.task.write_text(handle.id.hex() + "\n")
+            replace_file(layout.task, handle.id.hex().encode() + b"\n", WORLD)
             backend = handle.task.backend(config.cache_dir or layout.root / "cache")
             await child.run(proof_jobs.prepare, backend, progress=self._progress)
             verifier = verifying.Verifier(config.verify_workers)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -50,6 +50,26 @@ def test_events_end_with_the_process(tmp_path: Path) -> None:
         assert events.next(WAIT_S, nothing) is None
         assert process.popen.wait() == 0
         assert process.tail() == "bye"
+
+
+def test_the_last_words_of_a_child_that_ends_as_it_is_looked_at_are_heard(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Popen:
+        """It speaks and ends just before it is asked whether it has ended."""
+
+        def __init__(self) -> None:
+            reader, self._writer = os.pipe()
+            self.stdout = os.fdopen(reader)
+
+        def poll(self) -> int:
+            os.write(self._writer, b'{"event": "end"}\n')
+            return 0
+
+    monkeypatch.setattr("zkpot_aggregator.demo.processes.LOOK_SECONDS", 0.2)
+    popen: Any = Popen()
+    events = Events(Process("speaker", popen, tmp_path / "log"))
+    assert events.next(WAIT_S, nothing) == {"event": "end"}
 
 
 def test_silence_is_not_waited_for_for_ever(sleeper: Process) -> None:

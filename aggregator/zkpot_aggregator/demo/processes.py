@@ -101,11 +101,12 @@ class Events:
         """
         end = time.monotonic() + timeout_s
         while True:
+            ended = self._process.popen.poll() is not None
             try:
                 line = self._lines.get(timeout=LOOK_SECONDS)
                 break
             except queue.Empty:
-                if self._process.popen.poll() is not None:
+                if ended:  # before its last line could be missed
                     return None  # whatever keeps its output open will not write to it
                 meanwhile()
                 if time.monotonic() < end:
