@@ -48,35 +48,64 @@ class Verifier:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._executor = self._start()
+        self._executor = _start(workers)
+        self._suspects = 0
+        self._turn = asyncio.Lock()
+        self._lone: Executor | None = None
 
     async def run(self, job: Callable[[*Ts], R], *args: *Ts) -> R:
         """The result of `job(*args)`.
 
-        A worker that dies is replaced and the job tried once more on a fresh one; if that dies
-        too, the input is what kills it: `Rejected` (PROOF_INVALID).
+        A worker that dies takes with it the jobs of all others, and any may have killed it: each
+        is tried once more, alone. If its worker dies then too, the input is what kills it:
+        `Rejected` (PROOF_INVALID).
         """
-        for _ in range(2):
-            executor = self._executor
-            try:
-                return await asyncio.get_running_loop().run_in_executor(executor, job, *args)
-            except BrokenProcessPool:
-                _logger.warning("a verification worker died")
-                if self._executor is executor:
-                    executor.shutdown(wait=False)
-                    self._executor = self._start()
-        raise Rejected(Reason.PROOF_INVALID, "the verifier died of it twice")
+        executor = self._executor
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, job, *args)
+        except BrokenProcessPool:
+            _logger.warning("a verification worker died")
+            if self._executor is executor:
+                executor.shutdown(wait=False)
+                self._executor = _start(self._workers)
+        self._suspects += 1
+        try:
+            async with self._turn:
+                return await self._run_alone(job, *args)
+        finally:
+            self._suspects -= 1
+            if not self._suspects:
+                self._stop_lone()
 
     def stop(self) -> None:
         """Ends the workers."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._stop_lone()
 
-    def _start(self) -> Executor:
-        # The pool starts its workers in the thread of the first job, which is the event loop's:
-        # the kernel takes that thread for their parent.
-        return ProcessPoolExecutor(
-            self._workers, mp_context=get_context("spawn"), initializer=_die_with_parent
-        )
+    async def _run_alone(self, job: Callable[[*Ts], R], *args: *Ts) -> R:
+        """On a worker that is kept for the next suspect, unless this one might hurt it still."""
+        self._lone = self._lone or _start(1)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._lone, job, *args)
+        except BrokenProcessPool:
+            self._stop_lone()
+            raise Rejected(Reason.PROOF_INVALID, "the verifier died of it twice") from None
+        except asyncio.CancelledError:
+            self._stop_lone()
+            raise
+
+    def _stop_lone(self) -> None:
+        if self._lone is not None:
+            self._lone.shutdown(wait=False, cancel_futures=True)
+            self._lone = None
+
+
+def _start(workers: int) -> Executor:
+    # The pool starts its workers in the thread of the first job, which is the event loop's:
+    # the kernel takes that thread for their parent.
+    return ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_die_with_parent
+    )
 
 
 def _die_with_parent() -> None:

@@ -1,6 +1,7 @@
 """Verification workers: replaced when they die, gone when the aggregator is."""
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -51,5 +52,24 @@ def test_a_job_that_kills_its_worker_twice_is_rejected_and_others_go_on() -> Non
             assert await verifier.run(os.getpid) not in (first, os.getpid())
         finally:
             verifier.stop()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_kills_its_workers_harms_no_other(workers: int) -> None:
+    async def check() -> None:
+        verifier = Verifier(workers)
+        try:
+            await verifier.run(os.getpid)
+            killers = [verifier.run(signal.raise_signal, signal.SIGKILL) for _ in range(2)]
+            others = [verifier.run(math.sqrt, number**2) for number in range(3)]
+            *killed, zero, one, two = await asyncio.gather(
+                *killers, *others, return_exceptions=True
+            )
+        finally:
+            verifier.stop()
+        assert [type(each) for each in killed] == [Rejected, Rejected]
+        assert [zero, one, two] == [0, 1, 2]
 
     asyncio.run(check())
