@@ -20,6 +20,8 @@ from zkpot_aggregator.embedded.broker import EmbeddedBroker
 
 AGGREGATOR, ANNA, BERT = (DeviceId(bytes([number]) * 20) for number in range(3))
 TASK = TaskId(bytes(32))
+KEEPALIVE_S = 4
+"""A broker gives a client up that is silent for half as long again."""
 ACCOUNTS = [
     Account(AGGREGATOR, "password 0", is_aggregator=True),
     Account(ANNA, "password 1"),
@@ -102,7 +104,7 @@ def embedded_rig(folder: Path) -> MqttRig:
             broker.port,
             username=account.username,
             password_file=password_file,
-            keepalive_s=2,
+            keepalive_s=KEEPALIVE_S,
         )
 
     return MqttRig(broker, settings)
@@ -134,7 +136,7 @@ class Client:
             await asyncio.sleep(pause_s)
 
 
-async def eventually(holds: Callable[[], bool], timeout_s: float = 15) -> None:
+async def eventually(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - there is no event for any condition
             await asyncio.sleep(0.01)
@@ -179,7 +181,7 @@ class World:
     async def ready(self, client: Client) -> None:
         waiting = asyncio.ensure_future(client.link.ready())
         done, _ = await asyncio.wait(
-            {waiting, client.running}, timeout=20, return_when=asyncio.FIRST_COMPLETED
+            {waiting, client.running}, timeout=60, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
         if client.running in done:

@@ -15,6 +15,7 @@ from tests.link.rigs import (
     AGGREGATOR,
     ANNA,
     BERT,
+    KEEPALIVE_S,
     TASK,
     BrokerRig,
     MemoryRig,
@@ -261,13 +262,17 @@ class LinkContract:
                 await anna.link.publish_volatile(topics.up(ANNA, Kind.BLOCK), bytes(1000))
             anna.send(topics.up(ANNA, Kind.OPENING), bytes(1000))
             with pytest.raises(Fatal, match="packet_limit_bytes = 1000") as caught:
-                await asyncio.wait_for(anna.running, 5)
+                await asyncio.wait_for(anna.running, 60)
             assert caught.value.exit_code is ExitCode.CONFIG
             assert anna.journal.unsent() == 1
 
         play(scenario)
 
-    def test_stop_sends_what_it_can_and_tells_what_it_could_not(self, play: Any) -> None:
+    def test_stop_sends_what_it_can_and_tells_what_it_could_not(
+        self, play: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("zkpot.link.mqtt.FAREWELL_S", 60.0)
+
         async def scenario(world: World) -> None:
             aggregator, anna = await world.connect(AGGREGATOR), await world.connect(ANNA)
             topic = topics.up(ANNA, Kind.COMMITMENT)
@@ -294,7 +299,7 @@ class LinkContract:
                 return []
 
             aggregator = await world.connect(AGGREGATOR)
-            anna = await world.connect(ANNA, births=born, pause_s=5)
+            anna = await world.connect(ANNA, births=born, pause_s=2 * KEEPALIVE_S)
             aggregator.send(topics.down(ANNA, Kind.RECEIPT), b"1", b"2")
             await anna.until(b"2")
             anna.send(topics.up(ANNA, Kind.COMMITMENT), b"still here")
@@ -351,7 +356,7 @@ class TestEmbeddedLink(LinkContract):
                 cancel(later)
 
             monkeypatch.setattr(aiomqtt.Client, answer, answered)
-            done, _ = await asyncio.wait({anna.running}, timeout=10)
+            done, _ = await asyncio.wait({anna.running}, timeout=60)
             assert done
             assert anna.running.cancelled()
 

@@ -1,6 +1,7 @@
 """The parts of a link, one by one."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -194,28 +195,32 @@ def _settings(port: int, tls: Tls | None = None) -> BrokerSettings:
     return BrokerSettings("127.0.0.1", port, tls=tls, connect_timeout_s=1, keepalive_s=2)
 
 
-def _run_link(settings: BrokerSettings, folder: Path, seconds: float) -> None:
-    async def scenario() -> None:
-        with Journal.open(folder / "state.db") as journal:
-            link = MqttLink(settings, client_id="x", journal=journal, subscriptions=["t"])
-            running = asyncio.ensure_future(link.run())
-            await asyncio.wait({running}, timeout=seconds)
-            await link.stop()
-            await running
-
-    asyncio.run(scenario())
+def _link(settings: BrokerSettings, journal: Journal) -> MqttLink:
+    return MqttLink(settings, client_id="x", journal=journal, subscriptions=["t"])
 
 
 @pytest.mark.enable_socket
 @pytest.mark.broker
 def test_a_server_that_never_answers_is_left_and_tried_again(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5)
-        _run_link(_settings(server.getsockname()[1]), tmp_path, 3)
-        for _ in range(2):
-            connection, _ = server.accept()
-            with connection:
+    def serve() -> None:
+        with contextlib.ExitStack() as held:
+            for _ in range(2):
+                connection = held.enter_context(server.accept()[0])
                 assert connection.recv(1) == b"\x10"
+
+    async def scenario(journal: Journal) -> None:
+        link = _link(_settings(server.getsockname()[1]), journal)
+        running = asyncio.ensure_future(link.run())
+        await asyncio.to_thread(serve)
+        await link.stop()
+        await running
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Journal.open(tmp_path / "state.db") as journal,
+    ):
+        server.settimeout(60)
+        asyncio.run(scenario(journal))
 
 
 @pytest.mark.parametrize("broken", ["missing", "garbage"])
@@ -223,6 +228,9 @@ def test_unusable_certificates_are_fatal(tmp_path: Path, broken: str) -> None:
     authority = tmp_path / "ca.pem"
     if broken == "garbage":
         authority.write_text("not a certificate")
-    with pytest.raises(Fatal, match=r"ca\.pem") as caught:
-        _run_link(_settings(1, Tls(authority)), tmp_path, 3)
+    with (
+        Journal.open(tmp_path / "state.db") as journal,
+        pytest.raises(Fatal, match=r"ca\.pem") as caught,
+    ):
+        asyncio.run(_link(_settings(1, Tls(authority)), journal).run())
     assert caught.value.exit_code is ExitCode.CREDENTIALS

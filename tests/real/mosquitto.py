@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.link.rigs import KEEPALIVE_S
 from tests.real.components import Server, free_port, listens, missing, program
 
 from zkpot.ids import DeviceId, device_text
@@ -79,7 +80,8 @@ class Mosquitto:
 
     def settings(self, device: DeviceId) -> BrokerSettings:
         return replace(
-            BrokerSettings("127.0.0.1", self.plan.port, keepalive_s=2), tls=self.tls(device)
+            BrokerSettings("127.0.0.1", self.plan.port, keepalive_s=KEEPALIVE_S),
+            tls=self.tls(device),
         )
 
 

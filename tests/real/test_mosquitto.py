@@ -180,7 +180,7 @@ class TestCertificates:
             )
             link = MqttLink(settings, client_id="x", journal=journal, subscriptions=["t"])
             with pytest.raises(Fatal, match="refuses the client certificate") as caught:
-                await asyncio.wait_for(link.run(), 10)
+                await asyncio.wait_for(link.run(), 60)
             assert caught.value.exit_code is ExitCode.CREDENTIALS
 
         with Journal.open(tmp_path / "state.db") as journal:
@@ -258,7 +258,7 @@ class TestSize:
                 subscriptions=topics.device_subscriptions(ANNA, TASK),
             )
             running = asyncio.ensure_future(link.run())
-            await asyncio.wait_for(link.ready(), 10)
+            await asyncio.wait_for(link.ready(), 60)
             with pytest.raises(Fatal, match=rf"packet_limit_bytes = {limit}.*max_packet_size"):
                 await link.publish_volatile(topics.up(ANNA, Kind.BLOCK), bytes(limit))
             # Nothing was sent: the connection stands.
