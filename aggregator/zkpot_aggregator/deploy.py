@@ -21,7 +21,7 @@ from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import Address
-from zkpot_aggregator.ledger.endpoint import Endpoint, connect
+from zkpot_aggregator.ledger.endpoint import Endpoint, connect, understood
 from zkpot_aggregator.ledger.node_account import NOBODY, NodeAccount
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
 
@@ -59,14 +59,15 @@ def deploy(url: str, key: bytes | None, *, confirmations: int = 0) -> Deployment
     """
     web3 = connect(url, JsonRpcSettings.request_s)
     try:
-        settings = JsonRpcSettings(
-            chain_id=web3.eth.chain_id,
-            contract=NO_CONTRACT,
-            url=url,
-            confirmations=confirmations,
-            gas_limit=10_000_000,
-        )
-        return _deploy(web3, NodeAccount(web3, settings, key), key)
+        with understood():
+            settings = JsonRpcSettings(
+                chain_id=web3.eth.chain_id,
+                contract=NO_CONTRACT,
+                url=url,
+                confirmations=confirmations,
+                gas_limit=10_000_000,
+            )
+            return _deploy(web3, NodeAccount(web3, settings, key), key)
     finally:
         provider = web3.provider
         assert isinstance(provider, Endpoint)

@@ -17,6 +17,7 @@ from web3.types import TxParams, TxReceipt
 
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, ZkpotError
 from zkpot.ids import Round, TaskId
+from zkpot_aggregator.answers import shown
 from zkpot_aggregator.ledger import abi, effects
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.base import Identity, LedgerReverted, Receipt
@@ -215,9 +216,12 @@ def _receipt(receipt: TxReceipt) -> Receipt:
             f"transaction 0x{bytes(receipt['transactionHash']).hex()} failed although its"
             " simulation did not: something else moved the ledger in between",
         )
-    return Receipt(bytes(receipt["transactionHash"]), receipt["blockNumber"], receipt["gasUsed"])
+    block, gas_used = receipt["blockNumber"], receipt["gasUsed"]
+    if type(block) is not int or type(gas_used) is not int:
+        raise TypeError("a receipt whose block or gas is no number")
+    return Receipt(bytes(receipt["transactionHash"]), block, gas_used)
 
 
 def _revert_word(error: ContractLogicError) -> str:
     text = str(error.message or error)
-    return text.removeprefix("execution reverted: ")
+    return shown(text.removeprefix("execution reverted: "))

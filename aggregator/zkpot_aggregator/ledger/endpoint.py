@@ -1,10 +1,14 @@
 """A node over JSON-RPC, whose errors are this project's.
 
 What a later attempt may cure is `Transient`: no connection, a node that is overloaded, behind
-or pruned. What it cannot is `Fatal`. Reverts and refused transactions go on to who asked.
-The URL may hold a secret, so no message shows more of it than the host.
+or pruned, an answer that nobody can read. What it cannot is `Fatal`. Reverts and refused
+transactions go on to who asked. The URL may hold a secret, so no message shows more of it than
+the host.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +16,10 @@ import requests
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint, RPCResponse
 
-from zkpot.errors import ExitCode, Fatal, Transient
+from zkpot.errors import ExitCode, Fatal, Transient, ZkpotError
 from zkpot_aggregator.answers import bound_answers, shown
+
+_logger = logging.getLogger(__name__)
 
 _REFUSED_STATUS = frozenset({401, 403})
 _METHOD_NOT_FOUND = -32601
@@ -70,6 +76,23 @@ class Endpoint(HTTPProvider):
         if code == _METHOD_NOT_FOUND:
             raise Fatal(ExitCode.LEDGER, f"{self._where} does not know {method}")
         raise Transient(f"{self._where}, {method}: {shown(message)}")
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Around the use of a node: raises `Transient` for an answer that is not what was asked for.
+
+    web3 and its readers have no common error for that: each library below raises its own.
+    """
+    try:
+        yield
+    except ZkpotError:
+        raise
+    except Exception as error:
+        _logger.debug("an answer that cannot be read", exc_info=True)
+        raise Transient(
+            f"the node's answer cannot be read: {type(error).__name__}: {shown(str(error))}"
+        ) from error
 
 
 def _is_answer(response: object) -> bool:

@@ -18,7 +18,8 @@ from web3 import Web3
 from web3.exceptions import BadFunctionCallOutput, BlockNotFound, Web3ValueError
 
 from zkpot.errors import ExitCode, Fatal, Transient, ZkpotError
-from zkpot.ids import TaskId
+from zkpot.ids import Round, TaskId
+from zkpot_aggregator.answers import shown
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.base import Identity, Receipt
 from zkpot_aggregator.ledger.beacon import BeaconReplaced
@@ -29,13 +30,14 @@ from zkpot_aggregator.ledger.calls import (
     CreateTask,
     DrawBeacon,
     FailRound,
+    check_call,
 )
 from zkpot_aggregator.ledger.callstore import CallStore, StoredCall, Tip
 from zkpot_aggregator.ledger.contract import ContractLedger
-from zkpot_aggregator.ledger.endpoint import Endpoint, connect
+from zkpot_aggregator.ledger.endpoint import Endpoint, connect, understood
 from zkpot_aggregator.ledger.node_account import NodeAccount
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
-from zkpot_aggregator.ledger.views import ZERO, Event, Phase, TaskView
+from zkpot_aggregator.ledger.views import ZERO, Event, Phase, RoundView, TaskView
 
 _logger = logging.getLogger(__name__)
 
@@ -64,17 +66,44 @@ class JsonRpcLedger(ContractLedger):
 
     def identity(self) -> Identity:
         """See `Ledger.identity`; the chain must be the configured one, too."""
-        if self._identity is None:
-            found = self._web3.eth.chain_id
-            if found != self._settings.chain_id:
-                raise Fatal(
-                    ExitCode.LEDGER,
-                    f"the node is on chain {found}, expected {self._settings.chain_id}",
-                )
-        return super().identity()
+        with understood():
+            if self._identity is None:
+                found = self._web3.eth.chain_id
+                if found != self._settings.chain_id:
+                    raise Fatal(
+                        ExitCode.LEDGER,
+                        f"the node is on chain {shown(str(found))},"
+                        f" expected {self._settings.chain_id}",
+                    )
+            return super().identity()
 
     def submit(self, call: Call) -> Receipt:
         """See `Ledger.submit`; returns once the effect has its confirmations."""
+        check_call(call)
+        with understood():
+            return self._submit(call)
+
+    def task(self, task: TaskId) -> TaskView:
+        """See `Ledger.task`."""
+        with understood():
+            return super().task(task)
+
+    def round(self, task: TaskId, number: Round) -> RoundView:
+        """See `Ledger.round`."""
+        with understood():
+            return super().round(task, number)
+
+    def events(self, task: TaskId) -> tuple[Event, ...]:
+        """See `Ledger.events`."""
+        with understood():
+            return super().events(task)
+
+    def wait_for_block(self, height: int, timeout_s: float) -> None:
+        """See `Ledger.wait_for_block`."""
+        with understood():
+            super().wait_for_block(height, timeout_s)
+
+    def _submit(self, call: Call) -> Receipt:
         self.identity()
         self._mend(call)
         if isinstance(call, CloseRound):
@@ -233,9 +262,11 @@ def open_for_audit(
 ) -> JsonRpcLedger:
     """A ledger to read only, on whatever chain the node is; raises `Fatal` for no address."""
     web3 = connect(url, JsonRpcSettings.request_s)
+    with understood():
+        chain_id = web3.eth.chain_id
     try:
         settings = JsonRpcSettings(
-            chain_id=web3.eth.chain_id,
+            chain_id=chain_id,
             contract=contract,
             url=url,
             first_block=first_block,

@@ -23,6 +23,7 @@ from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCErro
 from web3.types import Nonce, TxParams, TxReceipt
 
 from zkpot.errors import ExitCode, Fatal, Transient
+from zkpot_aggregator.answers import shown
 from zkpot_aggregator.ledger.calls import ADDRESS_BYTES, Address
 from zkpot_aggregator.ledger.fees import GWEI, Fees, raised, suggested
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
@@ -167,10 +168,13 @@ class NodeAccount:
                 return False
             if "insufficient funds" in text:
                 raise Fatal(
-                    ExitCode.LEDGER, f"account 0x{self.address.hex()} cannot pay: {error.message}"
+                    ExitCode.LEDGER,
+                    f"account 0x{self.address.hex()} cannot pay: {shown(str(error.message))}",
                 ) from error
             # A nonce that is too low among them: then something of ours was mined.
-            raise Transient(f"the node refuses the transaction: {error.message}") from error
+            raise Transient(
+                f"the node refuses the transaction: {shown(str(error.message))}"
+            ) from error
         _logger.debug("sent 0x%s, nonce %d", attempt.hashes[-1].hex(), attempt.nonce)
         return True
 
