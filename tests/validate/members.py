@@ -81,7 +81,6 @@ class Member:
     folder: Path
     operator: Operator
     clock: Clock = field(default_factory=Clock)
-    wall_clock: Clock = field(default_factory=Clock)
     content: MemoryStore = field(default_factory=MemoryStore)
     ledger: Ledger | None = None
     withheld: set[Cid] = field(default_factory=set)
@@ -110,7 +109,7 @@ class Member:
         self.outcomes = Outcomes(self.journal)
         self.hearing = Hearing(self.journal, intake, MARGIN_S, self.clock)
         self.clock.now += 10 * MARGIN_S
-        self.settling = Settling(tools, self.outcomes, self.hearing, self.wall_clock)
+        self.settling = Settling(tools, self.outcomes, self.hearing, self.clock)
         self.endorsing = Endorsing(tools, self.outcomes, self.hearing)
 
     def stop(self) -> None:

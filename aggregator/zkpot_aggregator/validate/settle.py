@@ -38,7 +38,7 @@ from zkpot_aggregator.validate.tools import Tools
 
 _logger = logging.getLogger(__name__)
 
-_MISSING_SINCE = "missing-since"
+_MISSING_FOR = "missing-for"
 
 
 class Settling:
@@ -49,12 +49,13 @@ class Settling:
         tools: Tools,
         outcomes: Outcomes,
         hearing: Hearing,
-        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tools = tools
         self._outcomes = outcomes
         self._hearing = hearing
-        self._wall_clock = wall_clock
+        self._clock = clock
+        self._missed: tuple[Round, float] | None = None
 
     async def step(self) -> None:
         """Judges every round that has ended, and votes on it."""
@@ -139,15 +140,21 @@ class Settling:
             return Outcome(
                 view.round, Result.GONE, settled=True, drawn=drawn, record=record, model_after=model
             )
-        key, now = f"{_MISSING_SINCE}/{view.round:08d}", self._wall_clock()
-        stored = tools.journal.get(key)
-        if stored is None:
-            tools.journal.transition({key: str(now).encode()})
-            stored = str(now).encode()
-        if now - float(stored) < tools.task.deadlines.attest:
+        if self._missing_for(view.round) < tools.task.deadlines.attest:
             _logger.warning("round %d cannot be verified yet: %s", view.round, failure)
             return None
         return self._faulty(view, drawn, failure)
+
+    def _missing_for(self, number: Round) -> float:
+        """Seconds in which we looked: neither those we were off, nor those a clock was set by."""
+        journal, key, now = self._tools.journal, f"{_MISSING_FOR}/{number:08d}", self._clock()
+        stored = journal.get(key)
+        seconds = 0.0 if stored is None else float(stored)
+        if self._missed is not None and self._missed[0] == number:
+            seconds += now - self._missed[1]
+            journal.transition({key: str(seconds).encode()})
+        self._missed = number, now
+        return seconds
 
     def _faulty(self, view: RoundView, drawn: tuple[int, ...], failure: CheckFailed) -> Outcome:
         """Makes the report, an object that a pin keeps together with its evidence."""
