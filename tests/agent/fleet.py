@@ -53,7 +53,7 @@ from zkpot_agent.work import Worker
 
 SYSTEM = SumcheckSystem(SPEC.shape, 1)
 FILE = "journal.sqlite"
-PATIENCE_S = 60
+PATIENCE_S = 200
 FROM_MEMBER = get_args(FromMember)
 
 

@@ -222,11 +222,11 @@ def test_every_device_is_killed_in_every_step(tmp_path: Path) -> None:
 def test_a_device_lost_in_any_step_is_left_out_or_its_group_is(tmp_path: Path) -> None:
     """Each step in turn, in a round of its own; the device is back for the next round.
 
-    On a machine that is slower than the deadline more devices may be missing: then the round
-    fails, and the step is tried again.
+    On a machine that is slower than the deadline more devices may be missing, or the victim may
+    not come as far as the step: then the step is tried again.
     """
     network = Network(tmp_path)
-    network.prepare(rounds=4 * len(STEPS), aggregate_s=8)
+    network.prepare(rounds=4 * len(STEPS), aggregate_s=15)
     victim, steps, tried = network.units[0], list(STEPS), dict[int, type]()
 
     def deaths(unit: Unit) -> list[str]:
@@ -234,9 +234,9 @@ def test_a_device_lost_in_any_step_is_left_out_or_its_group_is(tmp_path: Path) -
 
     with network.running(deaths) as (events, stack):
         while steps and (event := events.next(SILENCE_S, lambda: None)) is not None:
-            if event["event"] != "state" or event["state"] not in ("merging", "failing"):
+            over = event["event"] == "state" and event["state"] in ("merging", "failing")
+            if not over or not victim.is_dead:
                 continue
-            assert victim.is_dead
             tried[event["round"]] = steps[0]
             if event["state"] == "merging":
                 del steps[0]

@@ -204,7 +204,7 @@ class Rig:
         over = asyncio.ensure_future(driver.finished.wait())
         death = asyncio.ensure_future(dead.wait())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 watched: set[asyncio.Future[Any]] = {over, death}
                 await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         finally:

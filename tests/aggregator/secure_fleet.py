@@ -61,7 +61,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 OPERATOR = KeyPair.from_seed(b"o" * 32)
-PATIENCE_S = 60
+PATIENCE_S = 200
 FILE = "journal.sqlite"
 CHANNEL_TO_EVENT: dict[str, Callable[[bytes], on.Event]] = {
     "up/commitment": on.CommitmentReceived,

@@ -144,7 +144,7 @@ class Tamperer:
             count = len(listed.envelopes)
             ledger.submit(SealCommitments(self.task_id, Round(number), listed.root, count))
             height = ledger.round(self.task_id, Round(number)).draw_height
-            ledger.wait_for_block(height + 1, 1)
+            ledger.wait_for_block(height + 1, 60)
             ledger.submit(DrawBeacon(self.task_id, Round(number)))
             beacon = ledger.round(self.task_id, Round(number)).beacon
         spent: set[int] = set()

@@ -61,7 +61,7 @@ def close(number: int) -> CloseRound:
 
 def draw(ledger: Ledger, number: int) -> DrawBeacon:
     """The call, once the chain is ready for it."""
-    ledger.wait_for_block(ledger.round(TASK, Round(number)).draw_height + 1, timeout_s=30)
+    ledger.wait_for_block(ledger.round(TASK, Round(number)).draw_height + 1, timeout_s=60)
     return DrawBeacon(TASK, Round(number))
 
 
@@ -337,7 +337,7 @@ class TestRules:
         create(parties)
         ledger = parties.operator
         play(ledger, 1, TASK, until=Phase.SEALED)
-        ledger.wait_for_block(ledger.round(TASK, Round(1)).draw_height + 257, timeout_s=60)
+        ledger.wait_for_block(ledger.round(TASK, Round(1)).draw_height + 257, timeout_s=200)
         refused(ledger, DrawBeacon(TASK, Round(1)), "expired")
         ledger.submit(FailRound(TASK, Round(1), 60))
         assert ledger.round(TASK, Round(1)).phase is Phase.FAILED

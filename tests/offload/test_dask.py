@@ -43,6 +43,15 @@ def started(*arguments: str, folder: Path) -> Iterator[None]:
             process.terminate()
 
 
+def written_address(file: Path) -> str | None:
+    """None while it is not there, or only in part."""
+    try:
+        address: str = json.loads(file.read_text())["address"]
+    except (FileNotFoundError, ValueError):
+        return None
+    return address
+
+
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[str]:
     """The scheduler's address. Only one of the two workers has the resource `PROOFS`."""
@@ -52,13 +61,13 @@ def cluster(folder: Path) -> Iterator[str]:
         scheduler = ("scheduler", "--host", "127.0.0.1", "--port", "0", *common)
         stack.enter_context(started(*scheduler, folder=folder))
         end = time.monotonic() + START_S
-        while not file.exists():
+        while (address := written_address(file)) is None:
             assert time.monotonic() < end, "the scheduler does not start"
             time.sleep(0.05)
         worker = ("worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", *common)
         stack.enter_context(started(*worker, folder=folder))
         stack.enter_context(started(*worker, "--resources", "PROOFS=1", folder=folder))
-        yield json.loads(file.read_text())["address"]
+        yield address
 
 
 async def two_proofs_and_a_mistake(folder: Path, address: str) -> None:

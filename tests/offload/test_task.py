@@ -110,9 +110,8 @@ async def run_task(folder: Path) -> tuple[list[dict[str, Any]], Party]:
         proving = await stack.enter_async_context(
             prover_process(prover.write(f"devices = {served}\n" + prover.broker(ready)))
         )
-        offload = (
-            f'[prove]\nmode = "offload"\nlease_s = 2\nprovers = ["{prover.key.public_key.hex()}"]\n'
-        )
+        named = f'provers = ["{prover.key.public_key.hex()}"]'
+        offload = f'[prove]\nmode = "offload"\nlease_s = 10\n{named}\n'
         for index, party in enumerate(devices):
             text = agent_toml(party, index, ready, offload if index == 0 else "")
             arguments = ["run", "--config", str(party.write(text))]
@@ -121,7 +120,7 @@ async def run_task(folder: Path) -> tuple[list[dict[str, Any]], Party]:
         await proving.kill()
         while await until(events, aggregator) is not None:
             pass
-        assert aggregator.popen.wait(10) == 0, aggregator.tail(40)
+        assert aggregator.popen.wait(60) == 0, aggregator.tail(40)
         return proving.events, devices[0]
 
 

@@ -171,7 +171,7 @@ aggregation = "{rig.aggregation}"
 group_minimum = {rig.devices}
 rounds = {rig.rounds}
 batch_size = 32
-gate_margin = 12
+gate_margin = 20
 commit_s = 60
 prove_s = 60
 [ledger]
@@ -244,5 +244,5 @@ def run_task(rig: Rig) -> str:
                         folder / "log",
                     )
                 )
-        assert process.popen.wait(10) == 0, process.tail(40)
+        assert process.popen.wait(60) == 0, process.tail(40)
     return task
