@@ -20,6 +20,7 @@ from zkpot.ids import Round, TaskId
 from zkpot_aggregator.ledger.base import Ledger, LedgerConflict, LedgerReverted
 from zkpot_aggregator.ledger.calls import (
     Address,
+    Attest,
     Call,
     CloseRound,
     CreateTask,
@@ -170,6 +171,25 @@ class TestRaces:
             overtaken = ContractLedger(ledger._web3, ledger.identity().contract, account)
             with pytest.raises(LedgerConflict):
                 overtaken.submit(DrawBeacon(TASK, Round(1)))
+
+    def test_a_vote_on_what_others_settled_just_before_is_refused(self, tmp_path: Path) -> None:
+        """Fatal would end each validator whose vote shares a block with the quorum's last."""
+        keys = b"u" * 32, b"v" * 32
+        with EmbeddedLedger.open(tmp_path) as ledger:
+            slow, quick = (ledger.for_key(key) for key in keys)
+            validators = tuple(each._account.address for each in (slow, quick))
+            ledger.submit(CreateTask(TASK, 1, validators, 1))
+            ledger.submit(OpenRound(TASK, Round(1), TASK, b"r" * 32))
+            ledger.submit(SealCommitments(TASK, Round(1), b"c" * 32, 3))
+            ledger.wait_for_block(ledger.round(TASK, Round(1)).draw_height + 1, 30)
+            ledger.submit(DrawBeacon(TASK, Round(1)))
+            ledger.submit(CloseRound(TASK, Round(1), b"R" * 32, b"l" * 32, 1, 2))
+            vote = Attest(TASK, Round(1), b"R" * 32)
+            account = _Overtaken(slow._account, quick, vote)
+            overtaken = ContractLedger(ledger._web3, ledger.identity().contract, account)
+            with pytest.raises(LedgerReverted, match="phase"):
+                overtaken.submit(vote)
+            assert ledger.round(TASK, Round(1)).phase is Phase.FINAL
 
     def test_late_blocks(self, chain: Path) -> None:
         with EmbeddedLedger.open(chain) as ledger:

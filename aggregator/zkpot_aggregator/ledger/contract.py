@@ -23,6 +23,7 @@ from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.base import Identity, LedgerReverted, Receipt
 from zkpot_aggregator.ledger.beacon import check_beacon
 from zkpot_aggregator.ledger.calls import Address, Call, CreateTask, OpenRound, check_call
+from zkpot_aggregator.ledger.creation import check_creation
 from zkpot_aggregator.ledger.views import ZERO, BeaconDrawn, Event, Phase, RoundView, TaskView
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Account(Protocol):
 
 
 class ContractLedger:
-    """A `Ledger` on the contract at `address`; `first_block` is where its logs begin."""
+    """A `Ledger` on the contract at `address`, which was made in `first_block`."""
 
     def __init__(
         self, web3: Web3, address: Address, account: Account, *, first_block: int = 0
@@ -63,7 +64,8 @@ class ContractLedger:
         self._contract = abi.contract_at(web3, address)
         self._reader = abi.EventReader(self._contract)
         self._events: list[Event] = []
-        self._next_block = first_block
+        self._first_block = self._next_block = first_block
+        self._creation_checked = False
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
@@ -77,8 +79,14 @@ class ContractLedger:
                     f"the code at 0x{self._address.hex()} hashes to {code_hash.hex()},"
                     f" expected {pinned.hex()}",
                 )
+            self._check_creation()
             self._identity = Identity(self._web3.eth.chain_id, self._address, code_hash)
         return self._identity
+
+    def _check_creation(self) -> None:
+        if not self._creation_checked:
+            check_creation(self._web3, self._address, self._first_block)
+            self._creation_checked = True
 
     def submit(self, call: Call) -> Receipt:
         """See `Ledger.submit`."""
@@ -98,15 +106,15 @@ class ContractLedger:
             "to": abi.checksum(self._address),
             "data": abi.call_data(self._contract, call),
         }
-        try:
-            self._web3.eth.call(transaction)
-        except ContractLogicError as error:
-            raise LedgerReverted(call, _revert_word(error)) from error
+        self._simulate(call, transaction)
         # 5 send
         mined = self._account.send(transaction)
-        if mined["status"] != _SUCCEEDED and self._stands(call):
-            # Somebody else drew the beacon between the simulation and the block.
-            return self._receipt_of(call)
+        if mined["status"] != _SUCCEEDED:
+            # Between the simulation and the block somebody else drew the beacon, or took away
+            # what the call needs, like the last of the votes that settle a round.
+            if self._stands(call):
+                return self._receipt_of(call)
+            self._simulate(call, transaction)
         receipt = _receipt(mined)
         _logger.info(
             "%s in block %d, %d gas", abi.function_name(call), receipt.block, receipt.gas_used
@@ -150,6 +158,12 @@ class ContractLedger:
         if view.operator == _NO_OPERATOR:
             raise Rejected(Reason.UNKNOWN_TASK, f"no task {task.hex()} on the ledger")
         return view
+
+    def _simulate(self, call: Call, transaction: TxParams) -> None:
+        try:
+            self._web3.eth.call(transaction)
+        except ContractLogicError as error:
+            raise LedgerReverted(call, _revert_word(error)) from error
 
     def _sender(self, call: Call) -> Address:  # noqa: ARG002  (a ledger without a key asks)
         """Whose transaction is simulated."""
