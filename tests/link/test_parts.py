@@ -87,6 +87,28 @@ def test_an_inbox_refuses_what_it_cannot_hold(limits: dict[str, int]) -> None:
     asyncio.run(scenario())
 
 
+def test_others_get_a_turn_while_an_inbox_is_full() -> None:
+    async def scenario() -> int:
+        inbox, turns = Inbox(), 0
+        assert all(inbox.offer(_incoming(1), lambda: None) for _ in range(100))
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        working, taken = asyncio.ensure_future(other()), 0
+        async for _ in inbox.incoming():
+            taken += 1
+            if taken == 100:
+                break
+        working.cancel()
+        return turns
+
+    assert asyncio.run(scenario()) >= 99
+
+
 def test_an_outbox_sends_in_order_and_keeps_what_failed(tmp_path: Path) -> None:
     async def scenario(journal: Journal) -> None:
         outbox, sent = Outbox(journal), list[bytes]()

@@ -56,3 +56,5 @@ class Inbox:
                 self._drained.set()
             yield incoming
             acknowledge()
+            # Whoever sends without end must not keep the service from everything else.
+            await asyncio.sleep(0)
