@@ -86,9 +86,10 @@ class OffloadClient:
         prover = topics.parse_prover_topic(incoming.topic).prover
         match open_from(prover, incoming.payload, self._public_keys).message:
             case ProverStatus() as status:
-                # A will that comes late must not bury the prover's next start.
+                # A will that comes late must not bury the prover's next start; a prover with a
+                # new state directory counts its starts from 1 again.
                 known = self._statuses.get(prover)
-                if known is None or status.session >= known.session:
+                if known is None or status.online or status.session >= known.session:
                     self._statuses[prover] = status
                     self._tell(at.Heard(prover, status))
             case JobStatus() as status if status.device == self._key.id:
