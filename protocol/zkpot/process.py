@@ -55,13 +55,19 @@ def exit_with(work: Callable[[], ExitCode]) -> None:
     sys.exit(int(code))
 
 
+class _OneLine(logging.Formatter):
+    """A record is one line, whatever others have put into the words it quotes."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the base's name)
+        text = super().formatMessage(record)
+        return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def log_to_stderr(*, verbose: bool) -> None:
     """Plain lines that a service manager can take as they are."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("asyncio", "urllib3", "web3", "eth", "amqtt"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

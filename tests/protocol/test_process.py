@@ -107,6 +107,25 @@ def test_logging_goes_to_standard_error(verbose: bool, level: int) -> None:
         root.setLevel(before[0])
 
 
+def test_what_others_say_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    try:
+        log_to_stderr(verbose=False)
+        try:
+            raise Rejected(Reason.MALFORMED)
+        except Rejected:
+            logging.getLogger("a").exception(
+                "no proof: %s", "x\n2026 ERROR key: \x1b[2Jlost \udc80ü"
+            )
+    finally:
+        root.handlers[:] = before[1]
+        root.setLevel(before[0])
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"ERROR a: no proof: x\n2026 ERROR key: \x1b[2Jlost \udc80ü")
+    assert second.startswith("Traceback")
+
+
 def test_codes_are_stable_text() -> None:
     assert reason_text(Reason.PROOF_INVALID) == "proof-invalid"
     assert reason_text(None) == "accepted"
