@@ -112,18 +112,14 @@ def test_what_others_say_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -
     before = root.level, root.handlers[:]
     try:
         log_to_stderr(verbose=False)
-        try:
-            raise Rejected(Reason.MALFORMED)
-        except Rejected:
-            logging.getLogger("a").exception(
-                "no proof: %s", "x\n2026 ERROR key: \x1b[2Jlost \udc80ü"
-            )
+        words = "x\n2026 ERROR key: \x1b[2Jlost \udc80ü"
+        logging.getLogger("a").error("no proof: %s", words, exc_info=Rejected(Reason.MALFORMED))
     finally:
         root.handlers[:] = before[1]
         root.setLevel(before[0])
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert first.endswith(r"ERROR a: no proof: x\n2026 ERROR key: \x1b[2Jlost \udc80ü")
-    assert second.startswith("Traceback")
+    assert second == "zkpot.errors.Rejected: malformed"
 
 
 def test_codes_are_stable_text() -> None:
