@@ -144,22 +144,26 @@ class ValidatorService:
     async def _find_task(self, chain: Chain, library: Library) -> Task:
         """The task, once the chain and whoever keeps its manifest show it."""
         task_id, get = self._config.task_id, library.of_closed
+        manifest = manifest_cid(task_id)
         self._notifier.status("looking for the task")
-        task: Task | None = None
-        while task is None:
+        held: Task | None = None
+        while held is None:
             try:
                 task = await chain.read(lambda ledger: load_task(task_id, ledger, get))
-            except Rejected as rejection:
-                _logger.info("waiting for the task: %s", rejection)
+                self._check_role(task)
+                await asyncio.to_thread(library.hold, manifest)
+                held = task
+            except (Rejected, Transient) as error:
+                _logger.info("waiting for the task: %s", error)
                 await asyncio.sleep(self._config.poll_s)
+        await patiently(partial(library.shelf.content.pin, manifest), "the pin of the task")
+        return held
+
+    def _check_role(self, task: Task) -> None:
         if task.operator_key != self._operator:
             raise Fatal(ExitCode.CONFIG, "operator_key is not the one in the task's manifest")
         if self._key.public_key not in {each.public_key for each in task.validators}:
             raise Fatal(ExitCode.CONFIG, "key_file is the key of none of the task's validators")
-        manifest = manifest_cid(task_id)
-        await asyncio.to_thread(library.hold, manifest)
-        await patiently(partial(library.shelf.content.pin, manifest), "the pin of the task")
-        return task
 
     # --- messages ---------------------------------------------------------------------------
 
