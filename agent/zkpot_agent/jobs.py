@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from zkpot.aggregate import GlobalModel
 from zkpot.check_record import Expected, RecordCheck
 from zkpot.cid import Cid
-from zkpot.errors import Reason, Rejected
+from zkpot.errors import Fatal, Reason, Rejected
 from zkpot.ids import DeviceId, Digest, Round, TaskId
 from zkpot.proof.jobs import Backend
-from zkpot.proof.system import ModelOpening, Progress
+from zkpot.proof.system import ModelOpening, Obstacle, Progress, ProvingFailed
 from zkpot.record import Record
 from zkpot.secure import member
 from zkpot.secure.exchange import ToMember
@@ -43,9 +43,16 @@ def train(
     config: TrainConfig,
     seed: int,
 ) -> ModelOpening:
-    """Trains from `start` on the device's own data; the blinding is still empty."""
-    samples = load_samples(open_source(data.source, data.parameters), task.model.shape)
-    trainer = find_trainer(config.trainer)
+    """Trains from `start` on the device's own data; the blinding is still empty.
+
+    Raises `ProvingFailed` (UNAVAILABLE) where data or trainer cannot be used, which may pass.
+    """
+    try:
+        samples = load_samples(open_source(data.source, data.parameters), task.model.shape)
+        trainer = find_trainer(config.trainer)
+    except Fatal as error:
+        # Of any other error a child process tells the place only.
+        raise ProvingFailed(Obstacle.UNAVAILABLE, str(error)) from error
     theta = trainer.train(task.model, start, samples, config.settings, seed=seed, progress=progress)
     return ModelOpening(theta, b"")
 

@@ -76,7 +76,7 @@ class CsvSource:
         except (OSError, ValueError) as error:
             raise _unusable(self.path, str(error)) from error
         if header.count(self.label) != 1:
-            raise _unusable(self.path, f"expected one column {self.label!r}, got {header}")
+            raise _unusable(self.path, f"expected one column {self.label!r}, got {header}"[:200])
         column = header.index(self.label)
         return _batch(self.path, np.delete(table, column, axis=1), table[:, column])
 
