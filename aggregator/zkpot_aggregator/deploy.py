@@ -6,7 +6,6 @@ an earlier deployment is found without any file, and one that was cut short is f
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from eth_account import Account as EthAccount
@@ -21,6 +20,7 @@ from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import Address
+from zkpot_aggregator.ledger.creation import block_of_first_code
 from zkpot_aggregator.ledger.endpoint import Endpoint, connect, understood
 from zkpot_aggregator.ledger.node_account import NOBODY, NodeAccount
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
@@ -122,19 +122,7 @@ def _deployment(web3: Web3, address: Address, block: int, *, fresh: bool) -> Dep
 def _first_block(web3: Web3, address: Address) -> int:
     """The block in which the code appeared; 0 where the node keeps no old state."""
     try:
-        return _first(
-            web3.eth.block_number,
-            lambda height: bool(web3.eth.get_code(abi.checksum(address), height)),
-        )
+        return block_of_first_code(web3, address)
     except Transient as error:
         _logger.warning("cannot tell the block of the deployment: %s", error)
         return 0
-
-
-def _first(end: int, holds: Callable[[int], bool]) -> int:
-    """The smallest number up to `end` for which `holds`, if it holds from there on."""
-    low, high = 0, end
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low

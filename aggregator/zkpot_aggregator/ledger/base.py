@@ -59,7 +59,7 @@ class Ledger(Protocol):
     """
 
     def identity(self) -> Identity:
-        """Chain, contract and code, checked against the pinned code hash."""
+        """Chain, contract and code; that, and what made it, are checked against the pinned ones."""
 
     def submit(self, call: Call) -> Receipt:
         """Makes `call` take effect, or finds that it has; returns once it is in a block.

@@ -23,6 +23,7 @@ from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.base import Identity, LedgerReverted, Receipt
 from zkpot_aggregator.ledger.beacon import check_beacon
 from zkpot_aggregator.ledger.calls import Address, Call, CreateTask, OpenRound, check_call
+from zkpot_aggregator.ledger.creation import check_creation
 from zkpot_aggregator.ledger.views import ZERO, BeaconDrawn, Event, Phase, RoundView, TaskView
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Account(Protocol):
 
 
 class ContractLedger:
-    """A `Ledger` on the contract at `address`; `first_block` is where its logs begin."""
+    """A `Ledger` on the contract at `address`, which was made in `first_block`."""
 
     def __init__(
         self, web3: Web3, address: Address, account: Account, *, first_block: int = 0
@@ -63,7 +64,8 @@ class ContractLedger:
         self._contract = abi.contract_at(web3, address)
         self._reader = abi.EventReader(self._contract)
         self._events: list[Event] = []
-        self._next_block = first_block
+        self._first_block = self._next_block = first_block
+        self._creation_checked = False
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
@@ -77,8 +79,14 @@ class ContractLedger:
                     f"the code at 0x{self._address.hex()} hashes to {code_hash.hex()},"
                     f" expected {pinned.hex()}",
                 )
+            self._check_creation()
             self._identity = Identity(self._web3.eth.chain_id, self._address, code_hash)
         return self._identity
+
+    def _check_creation(self) -> None:
+        if not self._creation_checked:
+            check_creation(self._web3, self._address, self._first_block)
+            self._creation_checked = True
 
     def submit(self, call: Call) -> Receipt:
         """See `Ledger.submit`."""

@@ -34,6 +34,8 @@ LOG_NAME = "chain.log"
 LOCK_NAME = "chain.lock"
 KEY_NAME = "operator.key"
 
+_FIRST_BLOCK = 1
+"""The contract's: only the genesis is older."""
 _GAS_LIMIT = 5_000_000
 """Of one transaction; a sixth of a block, and more than the contract can use."""
 _FEE_WEI = 10**10
@@ -129,7 +131,7 @@ class EmbeddedLedger(ContractLedger):
     """A `Ledger` in a directory. Use `open` to write, `open_read_only` to audit."""
 
     def __init__(self, chain: Chain, account: _Reader, lock: int | None = None) -> None:
-        super().__init__(chain.evm.web3, chain.contract, account)
+        super().__init__(chain.evm.web3, chain.contract, account, first_block=_FIRST_BLOCK)
         self._chain = chain
         self._lock = lock
         self.identity()
@@ -174,7 +176,8 @@ class EmbeddedLedger(ContractLedger):
             self._account.send(
                 {"to": account.address, "value": self._web3.to_wei(_ALLOWANCE_WEI, "wei")}
             )
-        return ContractLedger(self._web3, self._address, _Signer(self._chain, account))
+        signer = _Signer(self._chain, account)
+        return ContractLedger(self._web3, self._address, signer, first_block=_FIRST_BLOCK)
 
     def close(self) -> None:
         """Lets another process write. A second call does nothing."""

@@ -31,7 +31,7 @@ class JsonRpcSettings:
     url: str = ""
     url_file: Path | None = None
     first_block: Annotated[int, Span(0, 2**53)] = 0
-    """Where the contract's logs begin: the block of its deployment."""
+    """The block of the contract's deployment; without it the node must keep old state."""
     key_file: Path | None = None
     key_credential: str = ""
     confirmations: Annotated[int, Span(0, 1000)] = 3
