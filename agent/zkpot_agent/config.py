@@ -202,6 +202,10 @@ class AgentConfig:
         for name, text in (("task", self.task), ("operator_key", self.operator_key)):
             if not _HEX_DIGEST.fullmatch(text):
                 raise ValueError(f"{name}: expected 64 hexadecimal digits")
+        profile = self.profile or ""
+        if profile.endswith(".toml") and not Path(profile).is_absolute():
+            # The service starts in another folder than its owner.
+            raise ValueError(f"profile: {profile[:80]!r} is a file: expected its absolute path")
 
     @property
     def task_id(self) -> TaskId:

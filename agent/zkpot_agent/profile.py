@@ -218,7 +218,7 @@ def _of_machine(profiles: Iterable[Profile], model: str | None) -> Profile:
 
 
 def profile_of(config: AgentConfig, *, root: Path = Path("/")) -> Profile | None:
-    """The profile that `config` names, with relative files in the current folder."""
+    """The profile that `config` names, if it names one."""
     return None if config.profile is None else load_profile(config.profile, root=root)
 
 

@@ -64,6 +64,12 @@ def test_the_boards_we_know() -> None:
     }
 
 
+def test_a_profile_of_the_owners_is_named_where_every_folder_finds_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'mine\.toml' is a file: expected its absolute path"):
+        a_config("mine.toml")
+    assert a_config(str(tmp_path / "mine.toml")).profile is not None
+
+
 @pytest.mark.parametrize("name", profile_names())
 def test_every_shipped_profile_is_valid_and_fits_a_round(name: str) -> None:
     profile = load_profile(name)
