@@ -60,7 +60,9 @@ def main() -> int:
         "--python", type=Path, metavar="PATH", help="make this program, run nothing"
     )
     options = parser.parse_args()
-    if not have_tools([LINKER] if options.build_only else [QEMU, LINKER]):
+    with alone():
+        ready = have_tools([LINKER] if options.build_only else [QEMU, LINKER])
+    if not ready:
         return EXIT_NO_EMULATOR
     if options.build_only:
         with alone():
@@ -90,7 +92,7 @@ def make_python(path: Path) -> Path:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """One process at a time fills the cache."""
+    """One process at a time installs tools or fills the cache."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -17,7 +17,7 @@ from zkpot_aggregator.demo.processes import LEASH
 
 FOLDER = Path(os.environ.get("ZKPOT_COMPONENTS") or Path.home() / ".cache" / "zkpot" / "components")
 NODE_MODULES = FOLDER / "node_modules"
-_STOP_S = 5.0
+_STOP_S = 30.0
 _PORTS = 1000
 _FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 """Each worker has ports of its own, below those that the kernel gives to whoever asks for any."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.real.components import FOLDER, NODE_MODULES, Server, free_port, listens, missing, program
 
 from zkpot.errors import Transient
+from zkpot.files import replace_file
 from zkpot_aggregator.content.kubo import KuboStore
 
 GIVEN = os.environ.get("ZKPOT_TEST_IPFS")
@@ -60,7 +61,7 @@ class Ipfs:
         script = FOLDER / _SCRIPT
         ours = Path(__file__).with_name(_SCRIPT).read_text()
         if not script.exists() or script.read_text() != ours:
-            script.write_text(ours)
+            replace_file(script, ours.encode())
         ports = [str(self._api), str(self._gateway)]
         command: list[str | Path] = [program("node"), script, self.repository, *ports]
         return Server(command, self.folder / "log", environment=self.environment)
