@@ -20,7 +20,7 @@ from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot_aggregator.ledger import abi
 from zkpot_aggregator.ledger.artifact import load_artifact
 from zkpot_aggregator.ledger.calls import Address
-from zkpot_aggregator.ledger.creation import block_of_first_code
+from zkpot_aggregator.ledger.creation import find_creation
 from zkpot_aggregator.ledger.endpoint import Endpoint, connect, understood
 from zkpot_aggregator.ledger.node_account import NOBODY, NodeAccount
 from zkpot_aggregator.ledger.settings import JsonRpcSettings
@@ -120,9 +120,10 @@ def _deployment(web3: Web3, address: Address, block: int, *, fresh: bool) -> Dep
 
 
 def _first_block(web3: Web3, address: Address) -> int:
-    """The block in which the code appeared; 0 where the node keeps no old state."""
+    """The block of the deployment; 0 where the node cannot tell."""
     try:
-        return block_of_first_code(web3, address)
+        creation = find_creation(web3, address, 0)
     except Transient as error:
         _logger.warning("cannot tell the block of the deployment: %s", error)
         return 0
+    return 0 if creation is None else creation.block

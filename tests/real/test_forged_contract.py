@@ -136,3 +136,18 @@ def test_what_was_forged_looks_like_a_round(node: Anvil) -> None:
         view = ledger.round(TASK, ONE)
     contract = Address(bytes.fromhex(address[2:]))
     assert (view.root, view.beacon) == _chosen_beacon(contract, view.block_hash)
+
+
+def test_a_node_without_old_state_still_shows_an_honest_contract(tmp_path: Path) -> None:
+    """As after a second start of `up`, whose deployment nobody has written down."""
+    options = ("--state", str(tmp_path / "state"), "--state-interval", "1")
+    with anvil(tmp_path, *options) as node:
+        node.fund(KEY)
+        made = deploy(node.url, KEY)
+        node.mine(50)
+        node.stop()
+        node.start()
+        again = deploy(node.url, KEY)
+        assert (again.block, again.contract, again.fresh) == (made.block, made.contract, False)
+        with open_for_audit(node.url, made.address) as ledger:
+            assert ledger.identity().contract == made.contract
