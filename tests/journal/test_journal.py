@@ -1,5 +1,8 @@
 """The journal keeps what it was told, in order, or refuses by name."""
 
+import errno
+import os
+import resource
 import sqlite3
 import stat
 import threading
@@ -112,6 +115,45 @@ def test_a_full_disk_is_transient_and_changes_nothing(tmp_path: Path) -> None:
     with Journal.open(path) as journal:
         assert journal.get("k") == b"small"
         assert _names(journal) == ["a"]
+
+
+def test_a_disk_that_is_full_at_the_start_may_have_room_later(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with Journal.open(path) as journal:
+        journal.transition({"k": b"old"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Less than the shared memory beside the log takes, which SQLite calls an I/O error.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(Transient, match="no room"):
+            Journal.open(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with Journal.open(path) as journal:
+        assert journal.get("k") == b"old"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_the_first_file_is_transient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(Transient, match="no room"):
+            Journal.open(tmp_path / "state.db")
+    Journal.open(tmp_path / "state.db").close()
+
+
+def test_a_place_that_is_no_folder_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "b.lock").mkdir()
+    for path in (tmp_path / "file" / "a", tmp_path / "b"):
+        with pytest.raises(Fatal, match=f"cannot open {path}") as caught:
+            Journal.open(path)
+        assert caught.value.exit_code is ExitCode.STATE
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

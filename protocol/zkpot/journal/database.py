@@ -5,6 +5,7 @@ readable by others is refused by name and left as it is. A new database is made 
 place and moved there whole, so an empty file is damage and never a beginning.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -55,7 +56,7 @@ def connect(path: Path, max_bytes: int | None) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise translated(error, path) from error
     except OSError as error:
-        raise Fatal(ExitCode.STATE, f"cannot open {path}: {error}") from error
+        raise unusable(error, path) from error
     try:
         _check_contents(connection, path)
         _migrate(connection)
@@ -75,13 +76,20 @@ def translated(error: sqlite3.Error, path: Path) -> Fatal | Transient:
     """What an SQLite failure means for the caller; the transaction is already undone."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_FULL:
+    if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
         return Transient(f"no room to write {path}: free disk space or raise its limit ({error})")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM):
         return Transient(f"{path}: {error}")
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return Fatal(ExitCode.STATE, f"{path} is corrupt: restore it from a backup ({error})")
     return Fatal(ExitCode.STATE, f"{path}: {error}")
+
+
+def unusable(error: OSError, path: Path) -> Fatal | Transient:
+    """What it means that the files of the journal cannot be opened or made."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Transient(f"no room to make {path}: free disk space ({error})")
+    return Fatal(ExitCode.STATE, f"cannot open {path}: {error}")
 
 
 def _open(path: Path) -> sqlite3.Connection:

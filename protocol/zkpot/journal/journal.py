@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from zkpot.journal.database import Lock, connect, translated
+from zkpot.journal.database import Lock, connect, translated, unusable
 
 _logger = logging.getLogger(__name__)
 
@@ -66,12 +66,15 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, *, max_bytes: int | None = None) -> "Journal":
-        """Opens or creates the journal at `path`; raises `Fatal` if it is refused.
+        """Opens or creates the journal at `path`.
 
-        `max_bytes` bounds the file: a transition beyond it is `Transient` and undone.
+        Raises `Fatal` if it is refused, `Transient` where the disk is full. `max_bytes` bounds the file: a transition beyond it is `Transient` and undone.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = Lock(path)
+        except OSError as error:
+            raise unusable(error, path) from error
         try:
             return cls(path, connect(path, max_bytes), lock)
         except BaseException:
