@@ -199,3 +199,11 @@ def test_a_block_that_is_no_number_is_not_remembered(site: Site) -> None:
     site.liar.method = ""
     with JsonRpcLedger.open(site.settings, site.calls) as ledger:
         ledger.submit(OPEN)
+
+
+def test_blocks_signed_by_authorities_are_read_like_others(site: Site) -> None:
+    """They carry signatures where the main chain has 32 bytes of nothing much."""
+    site.liar.method, site.liar.place = "eth_getBlockByNumber", ("result", "extraData")
+    site.liar.value = "0x" + "00" * 97
+    for use in site.uses():
+        use()

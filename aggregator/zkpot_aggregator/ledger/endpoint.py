@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 from web3 import HTTPProvider, Web3
+from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint, RPCResponse
 
 from zkpot.errors import ExitCode, Fatal, Transient, ZkpotError
@@ -103,4 +104,7 @@ def connect(url: str, timeout_s: float) -> Web3:
     """A web3 over `url`; nothing is asked of it yet. Raises `Fatal` (CONFIG) for no HTTP URL."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise Fatal(ExitCode.CONFIG, "the node's url must begin with http:// or https://")
-    return Web3(Endpoint(url, timeout_s))
+    web3 = Web3(Endpoint(url, timeout_s))
+    # Chains whose blocks are signed by authorities put more there than web3 allows others.
+    web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    return web3
