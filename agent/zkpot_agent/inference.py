@@ -150,12 +150,14 @@ def _onnx_labels(data: bytes) -> Labels:
 
 
 def _checked(labels: Callable[[UInt8Array], Int64Array]) -> Labels:
-    """A runtime's complaint about the inputs as our own."""
+    """A runtime's complaint about the inputs, or of a damaged model, as our own."""
 
     def run(inputs: UInt8Array, /) -> Int64Array:
         try:
             return labels(inputs)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise Rejected(Reason.MODEL_MISMATCH, str(error)) from error
+        except Exception as error:
+            # What runtimes raise, like a KeyError for a type that there is not, shares no base.
+            detail = f"{type(error).__name__}: {error}"
+            raise Rejected(Reason.MODEL_MISMATCH, detail) from error
 
     return run
