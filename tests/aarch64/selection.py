@@ -22,6 +22,7 @@ IMPOSSIBLE = {
 LONG = (
     "tests/agent/test_machine_stateful.py",
     "tests/agent/test_secure.py::test_a_power_cut_in_any_step_changes_nothing",
+    "tests/device/test_install_power_cut.py",
     *(f"tests/export/test_exact.py::test_50_random_models[{seed}]" for seed in range(1, 10)),
     "tests/train/test_mlp.py::test_federated_rounds_on_skewed_digits",
     "tests/train/test_mlp.py::test_size_of_mnist_with_a_shift",
