@@ -8,7 +8,9 @@ verified again by itself, so that each device's verdict has its own reason.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from zkpot.cid import Cid
 from zkpot.errors import Reason, Rejected, reason_text
 from zkpot.ids import DeviceId, Digest
 from zkpot.proof.system import ProofSystem
@@ -39,6 +41,10 @@ class EntryRejected(Rejected):
 
     def __reduce__(self) -> tuple[type["EntryRejected"], tuple[object, ...]]:
         return type(self), (self.device, self.reason, self.detail)
+
+
+class _NotObtained(Rejected):
+    """A proof that cannot be had here, or is damaged: this says nothing about its device."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +136,16 @@ def _judge(
 ) -> list[Reason | None]:
     """`zkpot.verify.verify_submission` for each, with the proofs verified together."""
     reasons: list[Reason | None] = []
+    get = partial(_obtained, get_object)
     place_to_claim: dict[int, Claim] = {}
     for place, verdict in enumerate(verdicts):
         assert verdict.submission is not None
         try:
-            place_to_claim[place] = read_claim(terms, verdict.submission, get_object, (), system)
+            place_to_claim[place] = read_claim(terms, verdict.submission, get, (), system)
             reasons.append(None)
+        except _NotObtained as missing:
+            raise EntryRejected(verdict.device, missing.reason, missing.detail) from missing
         except Rejected as rejection:
-            if rejection.reason is Reason.NOT_FOUND:
-                raise EntryRejected(
-                    verdict.device, rejection.reason, rejection.detail
-                ) from rejection
             reasons.append(rejection.reason)
     claims = [(claim.statement, claim.proof) for claim in place_to_claim.values()]
     for place, refusal in zip(place_to_claim, verify_together(system, claims), strict=True):
@@ -150,6 +155,13 @@ def _judge(
         elif claim.statement.count < terms.threshold:
             reasons[place] = Reason.BELOW_GATE
     return reasons
+
+
+def _obtained(get_object: GetObject, cid: Cid) -> bytes:
+    try:
+        return get_object(cid)
+    except Rejected as rejection:
+        raise _NotObtained(rejection.reason, rejection.detail) from rejection
 
 
 def _require(condition: bool, reason: Reason, detail: str) -> None:

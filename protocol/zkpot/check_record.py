@@ -4,8 +4,9 @@ A checker brings what it knows from its own sources (`Expected`: the chain for a
 announcements a device acted on for leaders); everything else is fetched by CID and follows
 from it. The checks, in order:
 
- 1. link: the record is for this task and round, and continues the chain and the model;
- 2. roster: the roster object has the expected root;
+ 1. link: the record is for this task and round, which is one of the task's, and continues the
+    chain and the model;
+ 2. roster: the roster object has the expected root, and no more devices than the task allows;
  3. seal: the list of commitments has the expected root and count; each is validly signed,
     and its commit-time proof is valid;
  4. batch: the beacon is the expected one, and the batch is what it draws from the pool;
@@ -170,6 +171,8 @@ class RecordCheck:
         expected = self._expected
         _require(record.task == expected.task_id, Reason.UNKNOWN_TASK, "another task")
         _require(record.round == expected.round, Reason.RECORD_LINK, f"round {record.round}")
+        last = expected.task.rounds
+        _require(record.round <= last, Reason.RECORD_LINK, f"round {record.round} of {last}")
         _require(record.parent == expected.parent, Reason.RECORD_LINK, "another parent record")
         _require(
             record.model_before == expected.model, Reason.MODEL_MISMATCH, "another model before"
@@ -179,6 +182,8 @@ class RecordCheck:
         expected = self._expected
         roster = decode_object(Roster, self._get(record.roster))
         _require(roster.root == expected.roster_root, Reason.ROSTER_MISMATCH, "another roster root")
+        number, most = len(roster.entries), expected.task.maximum_devices
+        _require(number <= most, Reason.ROSTER_MISMATCH, f"{number} devices, at most {most}")
         return RoundTerms(expected.task_id, expected.task, expected.round, expected.parent, roster)
 
     def _batch(self, record: Record) -> Batch:

@@ -18,16 +18,16 @@ from tests.protocol.rounds import (
 
 from zkpot.aggregate import GlobalModel
 from zkpot.batch import make_reveal
-from zkpot.check_record import CHECKS, CheckFailed, Expected
-from zkpot.cid import raw_cid
-from zkpot.errors import Reason
+from zkpot.check_record import CHECKS, CheckFailed, Expected, RecordCheck
+from zkpot.cid import Cid, raw_cid
+from zkpot.errors import Reason, Rejected
 from zkpot.ids import Beacon, Round, TaskId, digest
 from zkpot.model import Layer, join_theta
 from zkpot.record import Misconduct, Record, Roster, RosterEntry, SealedList, Verdict, Verdicts
 from zkpot.task import Gate, Weighting
 from zkpot.wire.codec import encode
-from zkpot.wire.envelope import sign
-from zkpot.wire.messages import RecordRefusal
+from zkpot.wire.envelope import open_as, sign
+from zkpot.wire.messages import RecordRefusal, Submission
 
 
 @pytest.fixture
@@ -85,7 +85,18 @@ def test_1_link(made: MadeRound) -> None:
         _fails(made, bent, "link", reason)
 
 
+def test_1_link_to_a_round_after_the_last(made: MadeRound) -> None:
+    over = made.expected(task=replace(made.task, rounds=ROUND - 1))
+    _fails(made, made.record(), "link", Reason.RECORD_LINK, over)
+
+
 # --- 2 roster -------------------------------------------------------------------------------
+
+
+def test_2_roster_of_more_devices_than_the_task_allows(made: MadeRound) -> None:
+    most = len(made.terms.roster.entries) - 1
+    fewer = made.expected(task=replace(made.task, maximum_devices=most, minimum_devices=1))
+    _fails(made, made.record(), "roster", Reason.ROSTER_MISMATCH, fewer)
 
 
 def test_2_roster_with_a_device_invented(made: MadeRound) -> None:
@@ -229,6 +240,25 @@ def test_6_an_accepted_device_called_rejected(made: MadeRound) -> None:
     record = made.record(_with(made, victim))
     assert _fails(made, record, "verdicts", Reason.VERDICT_MISMATCH).device == victim.device
     made.check(record, proofs=False)
+
+
+@pytest.mark.parametrize("reason", [Reason.CID_MISMATCH, Reason.OVERSIZE, Reason.MALFORMED])
+def test_6_a_proof_that_a_store_spoils_rejects_nobody(made: MadeRound, reason: Reason) -> None:
+    """An operator and its gateway agree on why a device's proof cannot be read."""
+    victim = replace(_accepted(made)[0], reason=reason, count=0)
+    record = made.record(_with(made, victim))
+    assert victim.submission is not None
+    keys = made.terms.roster.public_keys
+    proof = open_as(Submission, victim.submission, keys).message.proof
+
+    def spoilt(cid: Cid) -> bytes:
+        if cid == proof:
+            raise Rejected(reason, "what the gateway sent")
+        return made.get(cid)
+
+    with pytest.raises(CheckFailed) as caught:
+        RecordCheck(made.expected(), spoilt, made.system, proofs=True).run(record)
+    assert (caught.value.check, caught.value.device) == ("verdicts", victim.device)
 
 
 def test_6_a_rejected_device_called_accepted(made: MadeRound) -> None:

@@ -60,6 +60,7 @@ class AnnouncedCheck:
         # 1
         number, parent = self.view.round, Digest(self.view.parent)
         _require(announced.round == number, Reason.STALE_ROUND, f"round {announced.round}")
+        _require(number <= self.task.rounds, Reason.RECORD_LINK, "after the task's last round")
         _require(announced.parent == parent, Reason.RECORD_LINK, "another parent than on chain")
         model = self.progress.model
         _require(model in (None, announced.model), Reason.MODEL_MISMATCH, "another model")
@@ -67,6 +68,8 @@ class AnnouncedCheck:
         roster = decode_object(Roster, self.get(announced.roster))
         same = roster.root == self.view.roster_root
         _require(same, Reason.ROSTER_MISMATCH, "another roster than on chain")
+        allowed = len(roster.entries) <= self.task.maximum_devices
+        _require(allowed, Reason.ROSTER_MISMATCH, "more devices than the task allows")
         return RoundTerms(self.task_id, self.task, number, parent, roster)
 
     def _seal(self, announced: Announcement, terms: RoundTerms) -> dict[DeviceId, Commitment]:
