@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -431,9 +431,4 @@ class Masked(RuleBasedStateMachine):
 
 
 TestMasked = Masked.TestCase
-TestMasked.settings = settings(
-    max_examples=20,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestMasked.settings = settings(max_examples=20, stateful_step_count=30)

@@ -335,4 +335,4 @@ class RoundCalls(RuleBasedStateMachine):
 
 
 TestRoundCalls = RoundCalls.TestCase
-TestRoundCalls.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestRoundCalls.settings = settings(max_examples=150, stateful_step_count=30)

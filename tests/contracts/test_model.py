@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_utils.address import to_canonical_address
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zkpot.errors import ZkpotError
@@ -149,11 +149,7 @@ def _call(pair: Pair, task: TaskId, step: Step) -> tuple[int, Call] | None:
     return step.sender, calls[kind]
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=15)
 @given(
     delay=st.sampled_from([1, 2, 0]),
     quorum=st.sampled_from([1, 2, 3, 0, VALIDATORS + 1]),

@@ -86,7 +86,7 @@ def test_small_alpha_skews_the_classes() -> None:
     assert largest_share(1000.0) < 0.45
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 400),
     classes=st.integers(1, 12),

@@ -20,7 +20,7 @@ SHAPE = Shape((3, 2), (), 8)
 THETA = np.arange(SHAPE.parameters, dtype=np.int64)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     widths=st.lists(st.integers(1, 8), min_size=2, max_size=4),
     shift=st.integers(0, 6),

@@ -98,7 +98,7 @@ def random_replay(shape: Shape, sizes: Sizes) -> Replay:
     return Replay(shape.columns, sizes, Transcript(b"test"), clear)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shapes(), st.integers(1, 150), st.randoms(use_true_random=False))
 def test_accuracy_uses_every_message(shape: Shape, samples: int, random_: random.Random) -> None:
     sizes = accuracy_sizes(shape, samples)
@@ -109,7 +109,7 @@ def test_accuracy_uses_every_message(shape: Shape, samples: int, random_: random
     check_replay(replay)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shapes())
 def test_wellformed_uses_every_message(shape: Shape) -> None:
     replay = random_replay(shape, wellformed_sizes(shape))

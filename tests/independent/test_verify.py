@@ -205,7 +205,7 @@ def test_unit_that_is_not_canonical(honest: Any, section: str) -> None:
     refuse(honest, Reason.PROOF_MALFORMED, proof=spoilt)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_other_byte_is_refused(one_weight: Any, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["commitment", "inputs", "labels", "context", "proof"]))
@@ -216,7 +216,7 @@ def test_any_other_byte_is_refused(one_weight: Any, data: st.DataObject) -> None
         verify(*one_weight.shape, **(one_weight.accuracy_arguments | {name: bytes(value)}))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_garbage(data: st.DataObject) -> None:
     commitment, inputs, labels, context, proof = (data.draw(st.binary()) for _ in range(5))

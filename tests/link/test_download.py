@@ -66,7 +66,7 @@ def _begin(store: dict[Cid, bytes] | None = None, window: int = 4) -> Peer:
 FATES = st.sampled_from(["deliver", "lose", "repeat", "corrupt", "absent", "other", "reconnect"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     fates=st.lists(st.tuples(FATES, st.integers(0, 2**16)), max_size=60),
     window=st.integers(1, 8),

@@ -278,4 +278,4 @@ class Placing(RuleBasedStateMachine):
 
 
 TestPlacing = Placing.TestCase
-TestPlacing.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestPlacing.settings = settings(max_examples=100, stateful_step_count=30)

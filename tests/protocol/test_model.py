@@ -66,7 +66,7 @@ def _random_theta(shape: Shape, generator: np.random.Generator, *, extreme: bool
     return join_theta(tuple(layers))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(shape=shapes(6), seed=st.integers(0, 2**32), extreme=st.booleans())
 def test_inference_agrees_with_plain_integers(shape: Shape, seed: int, extreme: bool) -> None:
     generator = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def test_inference_agrees_with_plain_integers(shape: Shape, seed: int, extreme: 
             assert max(map(abs, layer)) < 1 << bits
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=shapes(4))
 def test_the_bounds_hold_for_the_worst_model(shape: Shape) -> None:
     """All inputs and weights of the first layer at their largest."""

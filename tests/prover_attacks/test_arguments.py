@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import zkpot_prover as native
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.prover_attacks.owner import Owner
 
@@ -192,9 +192,7 @@ ANYTHING = st.one_of(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_anything(owner: Owner, data: st.DataObject) -> None:
     """One argument of a good call replaced by anything: a panic would be no Exception."""

@@ -37,7 +37,7 @@ def refuse(commitment: bytes, opening: ModelOpening) -> None:
     assert rejected.value.reason is Reason.OPENING_INVALID
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(weights=weight_lists, seed=st.integers(0, 2**32))
 def test_a_weighted_sum_opens_to_the_weighted_sum(weights: list[int], seed: int) -> None:
     parts = openings(len(weights), seed)
@@ -48,7 +48,7 @@ def test_a_weighted_sum_opens_to_the_weighted_sum(weights: list[int], seed: int)
     SCHEME.check_opening(total, opening)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     weights=weight_lists,
     seed=st.integers(0, 2**32),
@@ -65,7 +65,7 @@ def test_it_opens_to_no_other_model(weights: list[int], seed: int, entry: int, c
     refuse(total, ModelOpening(opening.theta[:-1], opening.blinding))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     weights=weight_lists,
     seed=st.integers(0, 2**32),
@@ -81,7 +81,7 @@ def test_it_opens_with_no_other_blinding(weights: list[int], seed: int, byte: in
         refuse(total, ModelOpening(opening.theta, spoilt))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(weights=st.lists(st.integers(1, 1000), min_size=2, max_size=5), seed=st.integers(0, 2**32))
 def test_other_members_or_weights_do_not_open(weights: list[int], seed: int) -> None:
     parts = openings(len(weights), seed)

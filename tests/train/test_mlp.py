@@ -122,7 +122,7 @@ def test_training_starts_from_the_fixed_point_mean() -> None:
     assert np.array_equal(one, two)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rate=st.floats(1e-4, 5.0),
     batch=st.integers(1, 300),

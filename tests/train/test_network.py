@@ -28,7 +28,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
     return ModelSpec(shape, draw(st.integers(0, 8)), exponents)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(spec=specs(), seed=st.integers(0, 2**32))
 def test_forward_pass_is_the_integer_inference(spec: ModelSpec, seed: int) -> None:
     generator = np.random.default_rng(seed)

@@ -210,7 +210,7 @@ each_type = pytest.mark.parametrize("wire_type", sorted(WIRE, key=str))
 
 
 @each_type
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_whatever_the_code_writes_follows_the_cddl(wire_type: type, data: st.DataObject) -> None:
     _schema(_rule_of(wire_type)).validate_cbor(encode(data.draw(values(wire_type))))
