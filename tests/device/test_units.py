@@ -23,6 +23,8 @@ WORTH_A_RETRY = {
     ExitCode.FAILURE,
     ExitCode.INTERNAL,
     ExitCode.INTERRUPTED,
+    # A hostile or a misled broker can say so, and changes its mind one day.
+    ExitCode.CREDENTIALS,
     # Of commands that end by themselves, never of a service.
     ExitCode.AUDIT_FAILED,
     ExitCode.AUDIT_INCOMPLETE,
