@@ -1,4 +1,4 @@
-"""Without the package of the native prover, sumcheck is said to be missing, and how to get it."""
+"""Where the native prover cannot run, sumcheck is said to be missing, and how to get it."""
 
 import subprocess
 import sys
@@ -16,6 +16,22 @@ from zkpot.proof.system import ProvingFailed
 print(*registry.installed())
 try:
     registry.load(registry.SUMCHECK, DIGITS_SPEC.shape, 10, cache_dir=Path(), srs="")
+except ProvingFailed as failed:
+    print(failed)
+"""
+
+CROWDED = """
+import os, resource
+os.environ["RAYON_NUM_THREADS"] = "65535"
+from pathlib import Path
+from zkpot.datasets import DIGITS_SPEC
+from zkpot.proof.jobs import Backend
+from zkpot.proof.system import ProvingFailed
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (1 << 28)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    Backend("sumcheck/1", DIGITS_SPEC.shape, 10, Path(), "").prepared()
 except ProvingFailed as failed:
     print(failed)
 """
@@ -45,3 +61,11 @@ def test_the_selftest_says_so(tmp_path: Path) -> None:
     done = run(code, str(tmp_path), "selftest", "--shape", "digits")
     assert done.returncode == 1, done.stderr
     assert "sumcheck/1 is not installed: pip install 'zkpot[sumcheck]'" in done.stdout
+
+
+@pytest.mark.prover
+def test_a_machine_without_threads_to_spare_judges_nobody() -> None:
+    """Else the first proof after the start would be refused for it."""
+    done = run(CROWDED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("unavailable: threads")

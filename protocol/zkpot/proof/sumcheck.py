@@ -92,7 +92,15 @@ class SumcheckSystem:
         return self._commitments
 
     def prepare(self, progress: Progress) -> None:
-        """Nothing to prepare: there is no setup."""
+        """There is no setup; but threads start here, where nobody's proof is blamed for it.
+
+        Raises `ProvingFailed` (UNAVAILABLE) if they cannot.
+        """
+        nothing = bytes(self._native.commitment_bytes)
+        try:
+            native.add(self._native, [nothing], [1])
+        except native.ProofError as error:
+            raise ProvingFailed(Obstacle.UNAVAILABLE, str(error)) from error
         progress("no keys are needed", 1.0)
 
     def prove_wellformed(self, opening: ModelOpening, context: Digest) -> bytes:
