@@ -104,7 +104,10 @@ class Driver:
             if isinstance(effect, do.StoreObject):
                 put_object(worker.content, effect.data, effect.references)
         outgoing = self._outgoing(step.effects)
-        puts = {STATE_KEY: encode_tagged(step.state), **self._strikes_after(step)}
+        puts = self._strikes_after(step)
+        if step.state is not before:
+            # It is megabytes in a large round: what is refused must not have it written again.
+            puts[STATE_KEY] = encode_tagged(step.state)
         worker.journal.transition(puts, outgoing)
         self.state = step.state
         if before is None or step.state.start != before.start:

@@ -2,23 +2,25 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
-from tests.aggregator.rig import Rig, Shelf, leader_of
+from tests.aggregator.rig import ROSTER, Rig, Shelf, leader_of
 from tests.aggregator.round_kit import DEVICES
 
 from zkpot.cid import Cid, node_cid, object_cid_from_digest, split_object
 from zkpot.errors import Reason
 from zkpot.ids import Round
-from zkpot.journal import Journal
+from zkpot.journal import Journal, Outgoing
 from zkpot.keys import KeyPair
 from zkpot.record import Record, Roster, RosterEntry, SignedRecord, decode_object
 from zkpot.verify import RoundTerms
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import Commitment
 from zkpot_aggregator.content.base import get_object
-from zkpot_aggregator.driver import REJECTION
+from zkpot_aggregator.driver import REJECTION, STATE_KEY, Driver
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.ledger.calls import device_word
 from zkpot_aggregator.ledger.views import Phase
@@ -141,6 +143,46 @@ def test_honest_repetition_is_not_reported_as_rejected(rig: Rig) -> None:
     assert [len(report.accepted) for report in reports] == [4, 4]
     assert all(report.accuracy_after is None for report in reports)
     assert set(reports[0].seconds) == set(STATES)
+
+
+class Noted(Journal):
+    """Remembers what was written."""
+
+    written: ClassVar[list[str]] = []
+
+    def transition(
+        self, puts: Mapping[str, bytes | None], outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        self.written.extend(puts)
+        super().transition(puts, outgoing)
+
+
+def test_what_is_refused_does_not_have_the_state_written_again(rig: Rig) -> None:
+    """In a large round the state is megabytes, and anyone enrolled can send what is refused."""
+
+    async def flood() -> None:
+        tasks: list[asyncio.Task[None]] = []
+
+        def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            tasks.append(asyncio.get_running_loop().create_task(work))
+            return tasks[-1]
+
+        with Noted.open(rig.folder / "journal.sqlite") as journal:
+            worker = rig.worker(journal)
+            driver = Driver(worker, ROSTER, spawn, lambda _state: None)
+            await driver.start()
+            assert STATE_KEY in Noted.written
+            Noted.written.clear()
+            for number in range(10):
+                driver.apply(on.SecureReceived(b"garbage %d" % number))
+            assert len(journal.events(REJECTION)) == 10
+            assert not Noted.written
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            worker.chain.stop()
+
+    asyncio.run(flood())
 
 
 # --- what devices offer ---------------------------------------------------------------------
