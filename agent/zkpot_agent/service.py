@@ -5,7 +5,7 @@ from collections import deque
 
 from zkpot import __version__
 from zkpot.cid import Cid
-from zkpot.errors import ExitCode, Fatal, Rejected, Transient
+from zkpot.errors import ExitCode, Fatal, Rejected
 from zkpot.ids import device_text
 from zkpot.journal import Journal, Outgoing
 from zkpot.keys import device_id, load_key_file
@@ -18,7 +18,7 @@ from zkpot.proof.registry import available
 from zkpot.proof.system import Progress, no_progress
 from zkpot.secure.exchange import Confirmations, Delivery, KeyList, Survivors
 from zkpot.serving import serving
-from zkpot.task import Task, decode_task, manifest_cid
+from zkpot.task import Task
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope, sign
 from zkpot.wire.messages import (
@@ -36,7 +36,7 @@ from zkpot_agent.blocks import JournalBlocks
 from zkpot_agent.config import JOURNAL_FILE, Accept, AgentConfig, ProveMode, with_credentials
 from zkpot_agent.driver import Driver, Spawn
 from zkpot_agent.endorsed import EndorsedAnnouncements
-from zkpot_agent.objects import Objects
+from zkpot_agent.objects import Objects, fetch_task
 from zkpot_agent.privacy.accountant import require_accountant
 from zkpot_agent.profile import bounded, profile_of
 from zkpot_agent.profile_holds import Holds
@@ -168,15 +168,8 @@ class AgentService:
             self._driver.apply(self._early.popleft())
 
     async def _task(self, objects: Objects) -> Task:
-        task: Task | None = None
         self._line.phase("fetching the task")
-        while task is None:
-            try:
-                task = decode_task(await objects.fetch(manifest_cid(self._config.task_id)))
-            except Transient as error:
-                _logger.info("waiting for the task's manifest: %s", error)
-            except Rejected as rejection:
-                raise Fatal(ExitCode.CONFIG, f"the task cannot be joined: {rejection}") from None
+        task = await fetch_task(objects, self._config.task_id)
         if task.operator_key != self._operator:
             raise Fatal(ExitCode.CONFIG, "operator_key is not the one in the task's manifest")
         return task
