@@ -52,7 +52,7 @@ class TrainConfig:
 
     trainer: str = "mlp"
     settings: TrainSettings = field(default_factory=TrainSettings)
-    seed: int | None = None
+    seed: Annotated[int, Span(0, 1 << 62)] | None = None
 
 
 @dataclass(frozen=True)

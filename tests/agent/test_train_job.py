@@ -7,6 +7,8 @@ import pytest
 from tests.protocol.rounds import SPEC, make_samples, make_task
 
 from zkpot.cid import node_cid
+from zkpot.config import parse_config
+from zkpot.errors import Fatal
 from zkpot.initial import initial_model
 from zkpot.proof import child
 from zkpot.proof.system import Obstacle, ProvingFailed
@@ -38,3 +40,9 @@ def test_a_mistake_of_the_owner_is_named_across_the_process(
     with pytest.raises(ProvingFailed, match=words) as caught:
         asyncio.run(training)
     assert caught.value.obstacle is Obstacle.UNAVAILABLE
+
+
+def test_a_seed_that_no_generator_takes_is_an_error_of_the_config(tmp_path: Path) -> None:
+    for seed in (-1, 1 << 63):
+        with pytest.raises(Fatal, match=f"seed: {seed} is outside"):
+            parse_config(TrainConfig, {"seed": seed}, tmp_path, "agent.toml")
