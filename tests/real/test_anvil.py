@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.real.anvil import CHAIN_ID, Anvil, anvil, write_key
 from web3 import Web3
+from web3.types import FilterParams, LogReceipt
 
 from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.ids import Round, TaskId
@@ -203,6 +204,26 @@ class TestReorganisation:
             assert isinstance(again, BeaconDrawn)
             assert again.beacon != drawn.beacon
             assert ledger.round(TASK, ONE).beacon == again.beacon
+
+    def test_events_that_go_while_they_are_read_are_dropped_later(
+        self, node: Anvil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = settings_for(node, tmp_path)
+        with JsonRpcLedger.open(settings) as ledger, JsonRpcLedger.open(settings) as other:
+            play(ledger, CREATE, OPEN, SEAL, DRAW)
+            node.stand_still()
+            read = other._web3.eth.get_logs
+
+            def read_just_before_it_changes(span: FilterParams) -> list[LogReceipt]:
+                logs = read(span)
+                monkeypatch.undo()
+                node.reorganise(node.height - ledger.round(TASK, ONE).draw_height + 1)
+                return logs
+
+            monkeypatch.setattr(other._web3.eth, "get_logs", read_just_before_it_changes)
+            drawn = other.events(TASK)[-1]
+            assert isinstance(drawn, BeaconDrawn)
+            assert drawn not in other.events(TASK)
 
     def test_back_to_a_snapshot(self, node: Anvil, tmp_path: Path) -> None:
         """The chain is shorter than what was seen."""

@@ -207,8 +207,11 @@ class ContractLedger:
         raise self._inconsistent(f"{call!r} has taken effect, but there is no event of it")
 
     def _all_events(self) -> Sequence[Event]:
-        """Every event of the contract; each block is asked for once."""
-        last = self._height()
+        """Every event of the contract."""
+        return self._events_until(self._height())
+
+    def _events_until(self, last: int) -> Sequence[Event]:
+        """Each block is asked for once."""
         while self._next_block <= last:
             end = min(self._next_block + LOG_SPAN_BLOCKS - 1, last)
             logs = self._web3.eth.get_logs(

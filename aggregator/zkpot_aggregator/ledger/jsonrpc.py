@@ -247,10 +247,10 @@ class JsonRpcLedger(ContractLedger):
             _logger.warning("block %d was reorganised away: reading events anew", cached.height)
             self._events.clear()
             self._next_block = self._settings.first_block
-        events = super()._all_events()
-        last = self._next_block - 1
-        self._cached_tip = Tip(last, self._block_hash(last)) if last >= 0 else None
-        return events
+        # Noted before events are read, so that no change from here on goes unseen.
+        last = max(self._height(), self._next_block - 1)
+        self._cached_tip = Tip(last, self._block_hash(last))
+        return self._events_until(last)
 
 
 def _round_of(call: Call) -> int:
