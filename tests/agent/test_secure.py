@@ -18,7 +18,13 @@ from zkpot.config import parse_config
 from zkpot.errors import Fatal
 from zkpot.journal import Journal, Outgoing
 from zkpot.record import Verdicts
-from zkpot.secure.exchange import Advertisement, KeyList, SealedRelease, Survivors
+from zkpot.secure.exchange import (
+    Advertisement,
+    KeyList,
+    MaskedInput,
+    SealedRelease,
+    Survivors,
+)
 from zkpot.secure.session import STEP_TO_MESSAGE, Step, told
 from zkpot.secure.states import Advertised, Confirmed, Dealt, Masked
 from zkpot.task import Weighting
@@ -233,6 +239,24 @@ async def test_a_false_key_list_is_refused_and_the_true_one_answered(tmp_path: P
     await fleet.tell()
     await play(fleet)
     check(fleet)
+
+
+@in_loop
+@pytest.mark.usefixtures("in_process")
+async def test_what_was_dealt_to_another_is_refused_and_ours_answered(tmp_path: Path) -> None:
+    """A broker may swap what two members are told: the operator signed both."""
+    fleet = switched_on(tmp_path)
+    await play(fleet, until=Step.INPUTS)
+    asked = told(fleet.session)
+    for unit, other in zip(fleet.units, reversed(fleet.units), strict=True):
+        if unit is not other:
+            unit.driver.apply(on.Told(asked[other.key.id]))
+            await unit.rest()
+            assert not [each for each in unit.outbox() if isinstance(each, MaskedInput)]
+            assert "refused a Delivery" in incidents(unit)
+    await play(fleet)
+    check(fleet)
+    assert len(fleet.session.survivors) == 5
 
 
 def secrets_of(unit: Unit) -> set[bytes]:
