@@ -7,11 +7,11 @@ TESTED = ("agent", "data", "device", "export", "journal", "train", "wire")
 AGGREGATOR = "zkpot_aggregator"
 """Test files that import it are left out: it is not on a device, nor is what it needs."""
 
-HURRIED = "gives its children ten seconds, in which an emulated Python may not even start"
+MANY_STARTS = "starts processes, each of which takes an emulated Python long"
 
 IMPOSSIBLE = {
-    "tests/agent/test_budget.py::test_in_real_child_processes": HURRIED,
-    "tests/agent/test_secure.py::test_over_real_child_processes": HURRIED,
+    "tests/agent/test_budget.py::test_in_real_child_processes": MANY_STARTS,
+    "tests/agent/test_secure.py::test_over_real_child_processes": MANY_STARTS,
     "tests/device/test_deb.py": "builds the package with the host's tools",
     "tests/export/test_exact.py::test_default_delegates_are_exact_too": (
         "LiteRT's default delegate, which the agent leaves off, ends with a segmentation fault"

@@ -15,7 +15,7 @@ pytest.importorskip("zkpot_prover")
 from tests.agent.announcements import announcement
 from tests.agent.devices import FakeObjects, config, spawn, tools
 from tests.asynchronous import in_loop
-from tests.protocol.rounds import OPERATOR, SPEC, make_samples, make_task
+from tests.protocol.rounds import OPERATOR, PATIENT, SPEC, make_samples, make_task
 
 from zkpot.cid import split_object
 from zkpot.config import parse_config
@@ -55,7 +55,7 @@ def make_worker(
     folder: Path, journal: Journal, noise: PrivacySettings | None, kind: type[Worker] = Worker
 ) -> Worker:
     """A real worker on the genesis model."""
-    task = make_task(make_samples(), GENESIS, proof_system="sumcheck/1")
+    task = make_task(make_samples(), GENESIS, proof_system="sumcheck/1", deadlines=PATIENT)
     objects = FakeObjects(None, OPERATOR.id, {GENESIS: START.encode()})  # type: ignore[arg-type]
     changes = {"task": task, "objects": objects, "config": settled(folder, noise)}
     return kind(**tools(folder, journal, **changes))

@@ -32,6 +32,8 @@ SPEC = ModelSpec(Shape((3, 4, 2), (4,), 8), 4, (4, 4))
 BATCH = 8
 POOL = 40
 ROUND = Round(3)
+PATIENT = Deadlines(200, 200, 200, 200, 200, 200)
+"""For work in processes of its own, which start slowly on a busy machine."""
 PARENT = digest("test-parent", b"2")
 BEACON = Beacon(digest("test-beacon", b"3"))
 
