@@ -287,6 +287,18 @@ class TestTransactions:
         with JsonRpcLedger.open(low) as ledger, pytest.raises(Transient, match="max_fee_gwei"):
             ledger.submit(CREATE)
 
+    def test_closing_ends_the_wait_for_a_block(self, still: Anvil, tmp_path: Path) -> None:
+        """Or who stops a program would wait for it as long as the program for its transaction."""
+        still.ask("evm_setAutomine", True)
+        settings = settings_for(still, tmp_path, confirm_s=600)
+        still.ask("evm_setAutomine", False)
+        with ThreadPoolExecutor() as thread:
+            with JsonRpcLedger.open(settings) as ledger:
+                submitting = thread.submit(ledger.submit, CREATE)
+                eventually(lambda: bool(pending(still)))
+            with pytest.raises(Transient, match="no longer asked"):
+                submitting.result(PATIENCE_S)
+
     def test_the_next_process_takes_over_what_is_pending(
         self, still: Anvil, tmp_path: Path
     ) -> None:

@@ -31,10 +31,11 @@ _EXECUTION_REVERTED = 3
 
 
 class Endpoint(HTTPProvider):
-    """One node; `close` ends its connections."""
+    """One node; after `close` nothing more is asked, so that whoever waits for it can end."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._where = urlsplit(url).hostname or "the node"
+        self._closed = False
         self._own_session = requests.Session()
         bound_answers(self._own_session)
         super().__init__(
@@ -46,6 +47,8 @@ class Endpoint(HTTPProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """See `HTTPProvider.make_request`; raises as the module says."""
+        if self._closed:
+            raise Transient(f"{self._where}: no longer asked")
         try:
             response = super().make_request(method, params)
         except requests.HTTPError as error:
@@ -64,7 +67,8 @@ class Endpoint(HTTPProvider):
         return response
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Ends the connections, also for a thread that is still waiting for a transaction."""
+        self._closed = True
         self._own_session.close()
 
     def _judge(self, method: RPCEndpoint, error: Any) -> None:
