@@ -4,6 +4,7 @@ A proof counts once it was verified here, in a child process, against our own st
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -20,6 +21,9 @@ from zkpot_agent.proving import placement as at
 from zkpot_agent.proving.request import ProofRequest
 
 _logger = logging.getLogger(__name__)
+
+HEARING_S = 0.1
+"""Before a prover counts as silent: this device itself may have been, on a slow disk or asleep."""
 
 
 class Channel(Protocol):
@@ -58,6 +62,7 @@ class Errand:
         self._until = until
         self._happenings: asyncio.Queue[at.Happening] = asyncio.Queue()
         self._fetching: asyncio.Task[None] | None = None
+        self._unheard: int | None = None
         self._outcome: at.Finish | at.GiveUp | None = None
 
     def tell(self, happening: at.Happening) -> None:
@@ -79,15 +84,22 @@ class Errand:
         return self._outcome.proof
 
     async def _next(self) -> at.Happening:
+        """What has come, or a tick once nothing is left of what came until the tick was due."""
         pause = self._placement.wakes_at - time.monotonic()
-        if pause <= 0:
-            # Before anything that waits: a prover that talks all the time must not delay it.
-            return at.Tick()
-        try:
-            async with asyncio.timeout(pause):
-                return await self._happenings.get()
-        except TimeoutError:
-            return at.Tick()
+        if pause > 0:
+            self._unheard = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    return await self._happenings.get()
+        if self._unheard is None:
+            await asyncio.sleep(HEARING_S)
+            # No more than that: a prover that talks all the time must not delay the tick.
+            self._unheard = self._happenings.qsize()
+        if self._unheard:
+            self._unheard -= 1
+            return self._happenings.get_nowait()
+        self._unheard = None
+        return at.Tick()
 
     def _carry_out(self, actions: list[at.Action]) -> None:
         for action in actions:
