@@ -17,7 +17,7 @@ from tests.device.lone_round import DIGITS_DATA, DIGITS_TASK, PHASES, run_round
 EMULATOR_MB = 4000
 """No limit that an agent comes near: the emulator's own memory is counted too."""
 
-pytestmark = [pytest.mark.aarch64, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.aarch64, pytest.mark.timeout(3600)]
 
 
 def test_the_agents_tests_pass(emulated_python: str) -> None:

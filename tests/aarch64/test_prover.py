@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.aarch64.emulation import run_script
 
-pytestmark = [pytest.mark.aarch64, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.aarch64
 
 
 def test_the_wheel_passes_its_self_test_under_emulation() -> None:

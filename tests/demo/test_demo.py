@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.demo.conftest import QUICK, Demo, Outcome, ended
+from tests.demo.conftest import QUICK, WAIT_S, Demo, Outcome, ended
 
 from zkpot.cid import cid_text, object_cid_from_digest
 from zkpot.errors import ExitCode
@@ -17,7 +17,7 @@ from zkpot.record import Record, SignedRecord, decode_object
 from zkpot_aggregator.content.base import get_object
 from zkpot_aggregator.ui.directory import open_directory
 
-pytestmark = [pytest.mark.demo, pytest.mark.prover, pytest.mark.timeout(1000)]
+pytestmark = [pytest.mark.demo, pytest.mark.prover]
 
 KIND_TO_CODE = {
     "false-count": "proof-invalid",
@@ -100,7 +100,7 @@ def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=WAIT_S,
     )
 
 
@@ -152,7 +152,7 @@ def device_ids(demo: Demo, number: int) -> list[str]:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=WAIT_S,
         )
         found.append(json.loads(shown.stdout)["device"])
     return found

@@ -16,7 +16,7 @@ from zkpot_aggregator.demo.processes import LEASH, Events, Process, start
 from zkpot_aggregator.demo.run import _STATE_TO_TEXT, _check_alive
 from zkpot_aggregator.round import states as at
 
-WAIT_S = 60.0
+WAIT_S = 300.0
 
 
 @pytest.fixture(autouse=True)

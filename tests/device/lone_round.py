@@ -24,7 +24,7 @@ SAMPLES = 5000
 
 PHASES = {"prepare", "train", "commit", "prove", "check"}
 
-SILENCE_SECONDS = 300
+SILENCE_SECONDS = 900
 
 PLAIN = 'aggregation = "plain:fedavg"\n'
 DIGITS_TASK = f'{PLAIN}dataset = "digits"\n'

@@ -35,7 +35,7 @@ from tests.real.task_rig import command
 from zkpot.keys import KeyPair, create_key_file
 from zkpot_aggregator.mosquitto import CONFIGURATION, write_broker_files
 
-START_S = 60.0
+START_S = 300.0
 _OPERATOR_KEY, _VALIDATOR_KEY = b"f" * 32, b"v" * 32
 _PERSISTED_S = 1.5
 """anvil writes its state down once a second."""

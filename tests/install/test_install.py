@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 QUICK_DEMO = ("demo", "--devices", "2", "--rounds", "1", "--batch", "8", "--json")
 
-pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.install
 
 
 class Environment:

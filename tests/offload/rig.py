@@ -275,7 +275,7 @@ class ProverProcess:
     process: asyncio.subprocess.Process
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    async def until(self, timeout_s: float = 60, **wanted: object) -> dict[str, Any]:
+    async def until(self, timeout_s: float = 300, **wanted: object) -> dict[str, Any]:
         """The next event that has these facts; raises TimeoutError."""
         assert self.process.stdout is not None
         async with asyncio.timeout(timeout_s):

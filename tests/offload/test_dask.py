@@ -26,7 +26,7 @@ pytest.importorskip("zkpot_prover")
 pytest.importorskip("distributed")
 pytestmark = [pytest.mark.broker, pytest.mark.prover, pytest.mark.enable_socket]
 
-START_S = 60.0
+START_S = 300.0
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from zkpot.proof.system import Obstacle, Progress, ProvingFailed
 
 pytestmark = pytest.mark.prover
 
-PATIENT_S = 60.0
+PATIENT_S = 300.0
 
 
 def run(binary: Path, folder: Path) -> bytes:

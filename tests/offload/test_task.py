@@ -29,7 +29,7 @@ pytestmark = [
 
 NAMES = ("anna", "bert")
 ROUNDS = 2
-SILENCE_S = 120.0
+SILENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def agent_toml(party: Party, index: int, ready: dict[str, Any], prove: str) -> s
 def closed_rounds(folder: Path) -> dict[str, Any]:
     """The audit of what the aggregator left."""
     command = [sys.executable, "-m", "zkpot_aggregator", "audit", "--dir", str(folder), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SILENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -58,7 +58,7 @@ def command(*arguments: object, module: str = "zkpot_aggregator") -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

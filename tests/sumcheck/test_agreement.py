@@ -24,7 +24,7 @@ from zkpot.proof.sumcheck import SumcheckSystem
 from zkpot.proof.system import ProofSystem, no_progress
 from zkpot_aggregator.audit.independent import IndependentSystem
 
-pytestmark = [pytest.mark.prover, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.prover
 
 MODELS = 1000
 INDEPENDENT_EVERY = 16

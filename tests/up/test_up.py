@@ -22,7 +22,7 @@ from zkpot_aggregator.up.config import Broker, ChainNode, Content, UpConfig
 from zkpot_aggregator.up.programs import INSTALL, find_programs, needed
 
 LOCAL = Path(__file__).parents[2] / "deploy" / "local.toml"
-WAIT_S = 240
+WAIT_S = 900
 TASK = {
     "name": "digits",
     "dataset": "digits",

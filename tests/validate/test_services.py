@@ -54,7 +54,6 @@ pytestmark = [
     pytest.mark.chain,
     pytest.mark.prover,
     pytest.mark.enable_socket,
-    pytest.mark.timeout(600),
 ]
 
 VALIDATORS = 3
