@@ -120,5 +120,5 @@ def test_run_reads_the_copies(config_file: Path, handed_over: Path) -> None:
         events = (json.loads(line)["event"] for line in process.stdout)
         assert "ready" in events
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 0
