@@ -6,6 +6,7 @@ requests takes whatever comes, for as long as it comes: its time-out is for each
 import io
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -25,6 +26,15 @@ _SHOWN_CHARACTERS = 300
 
 class AnswerTooLong(requests.RequestException):
     """The body is longer than anything that was asked for."""
+
+
+def speaks_http(url: str) -> bool:
+    """Whether `url` is one of HTTP; it may hold a secret, so nothing else is said about it."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def shown(said: str) -> str:

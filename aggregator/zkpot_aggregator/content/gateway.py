@@ -4,13 +4,11 @@ Asks for `?format=raw`, the trustless form that every gateway serves without dec
 compares the hash at once (specification: trustless gateway, `application/vnd.ipld.raw`).
 """
 
-from urllib.parse import urlsplit
-
 import requests
 
 from zkpot.cid import BLOCK_BYTES, Cid, check_block, cid_text
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
-from zkpot_aggregator.answers import AnswerTooLong, read_body
+from zkpot_aggregator.answers import AnswerTooLong, read_body, speaks_http
 
 _RAW = "application/vnd.ipld.raw"
 _ABSENT = frozenset({404, 410})
@@ -22,8 +20,10 @@ class GatewayStore:
     """A `ContentStore` that gets; putting and pinning are refused as `Fatal`."""
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise Fatal(ExitCode.CONFIG, f"{url}: expected http:// or https://")
+        if not speaks_http(url):
+            raise Fatal(
+                ExitCode.CONFIG, "the gateway's url: expected http:// or https:// and a host"
+            )
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._session = requests.Session()

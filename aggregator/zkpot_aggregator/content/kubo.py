@@ -19,7 +19,7 @@ from ipfshttpclient import exceptions
 
 from zkpot.cid import Cid, cid_from_bytes, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
-from zkpot_aggregator.answers import shown
+from zkpot_aggregator.answers import shown, speaks_http
 from zkpot_aggregator.content.kubo_http import BoundedClient
 
 _logger = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ class KuboStore:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         lookup_s: float = DEFAULT_LOOKUP_S,
     ) -> None:
-        self._where = urlsplit(url).hostname or "the IPFS daemon"
         # A block that the daemon lacks is looked for nowhere else, and not waited for: Kubo
         # heeds the first, js-ipfs the second.
         self._here_only = {"offline": "true", "timeout": f"{int(1000 * lookup_s)}ms"}
         # ipfshttpclient 0.7 hands urllib3 an argument of Python 2 with every request.
         warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning)
         self._client = BoundedClient(multiaddress(url), timeout_s)
+        self._where = urlsplit(url).hostname or "the IPFS daemon"
 
     def put(self, cid: Cid, block: bytes) -> None:
         """See `ContentStore.put`; raises `Rejected` (CID_MISMATCH) for a block of another name."""
@@ -193,14 +193,10 @@ class _Bytes:
 
 def multiaddress(url: str) -> str:
     """`http://127.0.0.1:5001` as ipfshttpclient wants it; raises `Fatal` (CONFIG)."""
+    if not speaks_http(url) or urlsplit(url).path.strip("/"):
+        raise Fatal(ExitCode.CONFIG, "the IPFS daemon's url: expected http://HOST:PORT")
     parts = urlsplit(url)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
-        raise Fatal(ExitCode.CONFIG, f"{url}: {error}") from error
-    host = parts.hostname
-    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/"):
-        raise Fatal(ExitCode.CONFIG, f"{url}: expected http://HOST:PORT")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if ":" in host:
         kind = "ip6"
     elif host.replace(".", "").isdecimal():

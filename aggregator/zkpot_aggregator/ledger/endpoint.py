@@ -18,7 +18,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint, RPCResponse
 
 from zkpot.errors import ExitCode, Fatal, Transient, ZkpotError
-from zkpot_aggregator.answers import bound_answers, shown
+from zkpot_aggregator.answers import bound_answers, shown, speaks_http
 
 _logger = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ def _is_answer(response: object) -> bool:
 
 def connect(url: str, timeout_s: float) -> Web3:
     """A web3 over `url`; nothing is asked of it yet. Raises `Fatal` (CONFIG) for no HTTP URL."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Fatal(ExitCode.CONFIG, "the node's url must begin with http:// or https://")
+    if not speaks_http(url):
+        raise Fatal(ExitCode.CONFIG, "the node's url: expected http:// or https:// and a host")
     web3 = Web3(Endpoint(url, timeout_s))
     # Chains whose blocks are signed by authorities put more there than web3 allows others.
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
