@@ -100,11 +100,12 @@ class Driver:
 
     def _enter(self, step: machine.Step) -> None:
         worker, before = self._worker, self.state
+        ends = isinstance(step.state, at.Ended) and not isinstance(before, at.Ended)
         for effect in step.effects:
             if isinstance(effect, do.StoreObject):
                 put_object(worker.content, effect.data, effect.references)
         outgoing = self._outgoing(step.effects)
-        puts = self._strikes_after(step)
+        puts = self._strikes_after(step, ends=ends)
         if step.state is not before:
             # It is megabytes in a large round: what is refused must not have it written again.
             puts[STATE_KEY] = encode_tagged(step.state)
@@ -120,7 +121,7 @@ class Driver:
                 # What the round was waiting for must not come true behind its failure.
                 self._stop_tasks()
         self._carry_out(step.effects)
-        if isinstance(step.state, at.Ended):
+        if ends:
             self._begin(self._next_round())
 
     def _outgoing(self, effects: tuple[do.Effect, ...]) -> list[Outgoing]:
@@ -203,14 +204,15 @@ class Driver:
         stored = self._worker.journal.get(STRIKES_KEY)
         return Strikes() if stored is None else decode(Strikes, stored, limit=MAX_OBJECT_BYTES)
 
-    def _strikes_after(self, step: machine.Step) -> dict[str, bytes]:
+    def _strikes_after(self, step: machine.Step, *, ends: bool) -> dict[str, bytes]:
+        """What is counted in a step, and judged with the one that `ends` the round: no other."""
         counted = [effect for effect in step.effects if isinstance(effect, do.CountStrikes)]
-        if not counted and not isinstance(step.state, at.Ended):
+        if not counted and not ends:
             return {}
         before = strikes = self._strikes()
         for effect in counted:
             strikes = strikes.count(effect.spoilt, any_is_good=effect.any_is_good)
-        if isinstance(step.state, at.Ended):
+        if ends:
             minimum = self._worker.handle.task.minimum_devices
             strikes = strikes.judge(self._roster.public_keys, minimum)
         return {} if strikes == before else {STRIKES_KEY: encode(strikes)}

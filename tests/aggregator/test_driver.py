@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import pytest
 from tests.aggregator.rig import ROSTER, Rig, Shelf, leader_of
@@ -17,16 +17,18 @@ from zkpot.journal import Journal, Outgoing
 from zkpot.keys import KeyPair
 from zkpot.record import Record, Roster, RosterEntry, SignedRecord, decode_object
 from zkpot.verify import RoundTerms
+from zkpot.wire.codec import encode
 from zkpot.wire.envelope import sign
 from zkpot.wire.messages import Commitment
 from zkpot_aggregator.content.base import get_object
-from zkpot_aggregator.driver import REJECTION, STATE_KEY, Driver
+from zkpot_aggregator.driver import REJECTION, STATE_KEY, STRIKES_KEY, Driver
 from zkpot_aggregator.group_work import GroupWorker
 from zkpot_aggregator.ledger.calls import device_word
 from zkpot_aggregator.ledger.views import Phase
 from zkpot_aggregator.report import Reporter
 from zkpot_aggregator.round import events as on
 from zkpot_aggregator.round import states as at
+from zkpot_aggregator.strikes import Count, Strikes
 
 STATES = (
     "opening",
@@ -157,32 +159,66 @@ class Noted(Journal):
         super().transition(puts, outgoing)
 
 
+Use: TypeAlias = Callable[[Driver, Journal, list[asyncio.Task[None]]], None]
+
+
+async def with_driver(rig: Rig, use: Use) -> None:
+    """A driver that has started, and the tasks it began, of which none has run yet."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        tasks.append(asyncio.get_running_loop().create_task(work))
+        return tasks[-1]
+
+    rig.journal_file.parent.mkdir(exist_ok=True)
+    with Noted.open(rig.journal_file) as journal:
+        worker = rig.worker(journal)
+        driver = Driver(worker, ROSTER, spawn, lambda _state: None)
+        await driver.start()
+        use(driver, journal, tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        worker.chain.stop()
+
+
+def refused(number: int) -> on.Event:
+    """What anyone enrolled can send."""
+    return on.SubmissionReceived(b"garbage %d" % number)
+
+
 def test_what_is_refused_does_not_have_the_state_written_again(rig: Rig) -> None:
-    """In a large round the state is megabytes, and anyone enrolled can send what is refused."""
+    """In a large round it is megabytes."""
 
-    async def flood() -> None:
-        tasks: list[asyncio.Task[None]] = []
+    def flood(driver: Driver, journal: Journal, _tasks: list[asyncio.Task[None]]) -> None:
+        assert STATE_KEY in Noted.written
+        Noted.written.clear()
+        for number in range(10):
+            driver.apply(refused(number))
+        assert not Noted.written
+        assert len(journal.events(REJECTION)) == 10
 
-        def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            tasks.append(asyncio.get_running_loop().create_task(work))
-            return tasks[-1]
+    asyncio.run(with_driver(rig, flood))
 
-        with Noted.open(rig.folder / "journal.sqlite") as journal:
-            worker = rig.worker(journal)
-            driver = Driver(worker, ROSTER, spawn, lambda _state: None)
-            await driver.start()
-            assert STATE_KEY in Noted.written
-            Noted.written.clear()
-            for number in range(10):
-                driver.apply(on.SecureReceived(b"garbage %d" % number))
-            assert len(journal.events(REJECTION)) == 10
-            assert not Noted.written
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            worker.chain.stop()
 
-    asyncio.run(flood())
+def test_what_is_refused_after_a_round_does_not_end_it_again(rig: Rig) -> None:
+    """Judged again, the next after the worst would be the worst."""
+    counts = sorted((key.id, number) for key, number in zip(DEVICES, (9, 6, 3, 0), strict=True))
+    strikes = encode(Strikes(tuple(Count(*each) for each in counts)))
+
+    def flood(driver: Driver, journal: Journal, tasks: list[asyncio.Task[None]]) -> None:
+        for event in (on.OpenedOnChain(), on.DeadlinePassed("commit"), on.FailedOnChain()):
+            driver.apply(event)
+        assert isinstance(driver.state, at.Ended)
+        begun = len(tasks)
+        journal.transition({STRIKES_KEY: strikes})
+        for number in range(10):
+            driver.apply(refused(number))
+        assert len(tasks) == begun
+        assert len(journal.events(REJECTION)) == 10
+        assert journal.get(STRIKES_KEY) == strikes
+
+    asyncio.run(with_driver(rig, flood))
 
 
 # --- what devices offer ---------------------------------------------------------------------
