@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -112,6 +113,28 @@ def test_a_prover_that_only_ever_beats_loses_the_job_when_its_share_is_over() ->
         now, beat = now + 1, beat + 1
         assert placed.step(at.Reported(ANNA, report(JobState.PROVING, beat)), now) == []
     assert asked(placed.step(at.Tick(), UNTIL / 3)) == BERT
+
+
+def test_a_prover_keeps_the_job_while_nobody_else_is_there() -> None:
+    placed, now = sealed_to(placement(anna=status()), ANNA), 0.0
+    while now + 1 < UNTIL * 2 / 3:
+        now += 1
+        assert placed.step(at.Reported(ANNA, report(JobState.PROVING, int(now))), now) == []
+        assert placed.step(at.Tick(), now) == []
+    assert placed.step(at.Heard(CARL, status()), now) == []
+    assert placed.wakes_at < now, "its share was over long ago"
+    assert asked(placed.step(at.Tick(), now)) == CARL
+
+
+@pytest.mark.parametrize("words", [0, 1])
+def test_one_that_falls_silent_leaves_time_for_the_next_however_long_its_lease(words: int) -> None:
+    known = {ANNA: status(), BERT: status(1)}
+    placed = at.Placement((ANNA, BERT), known, SYSTEM, lease_s=LEASE_S, until=LEASE_S)
+    sealed_to(placed, ANNA)
+    for beat in range(words):
+        placed.step(at.Reported(ANNA, report(JobState.ACCEPTED, beat)), 1)
+    assert placed.wakes_at == LEASE_S / 2
+    assert asked(placed.step(at.Tick(), LEASE_S / 2)) == BERT
 
 
 def test_a_failure_moves_the_job_on_at_once_and_is_named_in_the_end() -> None:

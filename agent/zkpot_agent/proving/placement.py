@@ -2,8 +2,9 @@
 
 Feed `Placement` what happened with the time; it returns what to do. One prover has the job at
 a time. It loses the job when its lease runs out without a new beat or block, when its share of the
-time is over, when it fails, or when its proof does not verify; nobody gets a job twice. Each prover
-that gets it sees the model, so the next one is asked only when the last one has lost it.
+time is over and another is there, when it fails, or when its proof does not verify; nobody gets a
+job twice. Each prover that gets it sees the model, so the next one is asked only when the last one
+has lost it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,7 @@ class Placement:
         """When the next `Tick` is due."""
         if self._held is None:
             return min(self._patience_ends, self._until)
-        ends = (self._held.share_ends, self._until)
+        ends = (self._share_ends(self._held), self._until)
         # While the proof is verified here, nothing more is expected of the prover.
         return min(ends) if self._held.arrived else min(self._held.lease_ends, *ends)
 
@@ -224,7 +225,7 @@ class Placement:
         held = self._held
         if held is None:
             return self._give_up("no prover that takes the job is there")
-        if now >= held.share_ends:
+        if now >= self._share_ends(held):
             return self._lost("its share of the time is over", now)
         return self._lost(f"silent for {self._lease_s:.0f} s", now)
 
@@ -244,11 +245,16 @@ class Placement:
         if not able:
             return []
         prover = min(able, key=lambda each: (each != self._preferred, self._statuses[each].wait_s))
-        share = max(self._lease_s, (self._until - now) / len(self._untried))
+        left = self._until - now
+        share = left / len(self._untried)
         self._untried.remove(prover)
         self._held = _Held(prover, now + self._lease_s, now + share)
         self.progress = 0.0
-        return [SealTo(prover, self._statuses[prover].box_key, min(share, self._until - now))]
+        return [SealTo(prover, self._statuses[prover].box_key, left)]
+
+    def _share_ends(self, held: _Held) -> float:
+        """The rest of the time is for another prover, so only if there is one."""
+        return held.share_ends if any(map(self._takes, self._untried)) else self._until
 
     def _takes(self, prover: DeviceId) -> bool:
         status = self._statuses.get(prover)
