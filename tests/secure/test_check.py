@@ -150,7 +150,7 @@ def test_a_dealer_whose_shares_do_not_open_fails_its_group_and_is_not_named() ->
     assert isinstance(dealing, Dealing)
     for number, fails in ((1, False), (2, True)):
         shares = tuple(
-            replace(each, sealed=bytes(len(each.sealed))) if place < number else each
+            replace(each, sealed=bytes(len(each.sealed))) if 0 < place <= number else each
             for place, each in enumerate(dealing.shares)
         )
         spoilt = replace(world, answers={**world.answers, liar: replace(dealing, shares=shares)})
