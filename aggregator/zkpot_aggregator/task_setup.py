@@ -31,7 +31,7 @@ from zkpot.task import (
 from zkpot_aggregator.chain import note_gas
 from zkpot_aggregator.config import TaskConfig
 from zkpot_aggregator.content.base import ContentStore, put_object
-from zkpot_aggregator.ledger.base import Ledger
+from zkpot_aggregator.ledger.base import Ledger, LedgerConflict
 from zkpot_aggregator.ledger.calls import Address, CreateTask
 from zkpot_aggregator.publisher import Publisher, create_pool, load_pool
 from zkpot_aggregator.rules.registry import check_rule
@@ -75,7 +75,15 @@ def ensure_task(
     identity = task_id(cid)
     accounts = tuple(Address(validator.address) for validator in task.validators)
     call = CreateTask(identity, task.ledger.draw_delay, accounts, task.quorum)
-    note_gas(journal, call, ledger.submit(call))
+    try:
+        receipt = ledger.submit(call)
+    except LedgerConflict as conflict:
+        raise Fatal(
+            ExitCode.LEDGER,
+            "another account has registered this task first: it cannot speak for the task, but"
+            " holds its name on the contract. Start a new task in a new state_dir",
+        ) from conflict
+    note_gas(journal, call, receipt)
     return TaskHandle(identity, task, publisher)
 
 

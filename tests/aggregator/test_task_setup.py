@@ -14,7 +14,7 @@ from zkpot.journal import Journal, Outgoing
 from zkpot_aggregator.config import TaskConfig
 from zkpot_aggregator.content.memory import MemoryStore
 from zkpot_aggregator.ledger.base import Receipt
-from zkpot_aggregator.ledger.calls import Call
+from zkpot_aggregator.ledger.calls import Address, Call
 from zkpot_aggregator.ledger.memory import MemoryLedger
 from zkpot_aggregator.ledger.views import TaskView
 from zkpot_aggregator.task_setup import TaskHandle, ensure_task
@@ -193,3 +193,21 @@ def test_a_ledger_that_is_away_is_for_the_caller_to_wait_for(place: Place) -> No
     assert list(place.ledger.world.tasks) == []
     handle = place.ensure()
     assert list(place.ledger.world.tasks) == [handle.id]
+
+
+def test_a_stranger_who_was_first_costs_the_name_and_the_way_out_is_said(place: Place) -> None:
+    """Whoever sees the transaction wait can send the same one with a higher fee."""
+
+    class Overtaken(Chain):
+        def submit(self, call: Call) -> Receipt:
+            MemoryLedger(Address(bytes(range(20))), self.world).submit(call)
+            return super().submit(call)
+
+    place.ledger = Overtaken(place.fuse)
+    with pytest.raises(Fatal, match="new state_dir") as caught:
+        place.ensure()
+    assert caught.value.exit_code is ExitCode.LEDGER
+    elsewhere = Place(place.folder / "new")
+    elsewhere.folder.mkdir()
+    elsewhere.ledger.world = place.ledger.world
+    assert elsewhere.ensure().id in place.ledger.world.tasks
