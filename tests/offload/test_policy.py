@@ -15,7 +15,7 @@ from zkpot.wire.codec import decode, encode
 from zkpot_agent.config import LimitsConfig, ProveConfig, ProveMode
 from zkpot_agent.proving.benchmark import benchmark
 from zkpot_agent.proving.estimate import MARGIN, Measured, estimate, obstacle
-from zkpot_agent.proving.policy import ProvingPolicy, Way, ways
+from zkpot_agent.proving.policy import ProvingPolicy, Way, kept_for, ways
 from zkpot_agent.proving.request import ProofRequest
 
 pytest.importorskip("zkpot_prover")
@@ -92,6 +92,23 @@ def test_a_measurement_survives_the_disk() -> None:
 )
 def test_ways(mode: ProveMode, fits: bool, provers: bool, expected: tuple[Way, ...]) -> None:
     assert ways(mode, fits=fits, provers=provers) == expected
+
+
+@pytest.mark.parametrize(
+    ("later", "left", "local_seconds", "kept"),
+    [
+        ((), 60.0, 5.0, 0.0),
+        ((Way.LOCAL,), 60.0, 5.0, 5.0),
+        # A device that is slower than it was when it was measured leaves time to ask.
+        ((Way.OFFLOAD,), 60.0, 5.0, 30.0),
+        ((Way.OFFLOAD,), 60.0, 50.0, 10.0),
+        ((Way.OFFLOAD,), 60.0, 70.0, 0.0),
+    ],
+)
+def test_what_is_kept_for_the_way_that_comes_second(
+    later: tuple[Way, ...], left: float, local_seconds: float, kept: float
+) -> None:
+    assert kept_for(later, left, local_seconds) == kept
 
 
 def test_the_config_refuses_what_cannot_work() -> None:
@@ -229,6 +246,22 @@ def test_a_trial_that_failed_is_made_again_at_the_next_start(journal: Journal) -
     assert measured(LIMITS, 0.01).startswith("timeout")
     assert measured(TINY, 60.0).startswith("out-of-memory")
     assert measured(LIMITS, 60.0) == ""
+
+
+@pytest.mark.prover
+def test_a_board_that_has_become_slow_is_stopped_while_there_is_time_to_ask(
+    journal: Journal,
+) -> None:
+    """What was measured long ago says that a proof takes no time; it takes more than there is."""
+    quick = Measured("sumcheck/1", "64-32-10", 1, 32, 1, 40_000, 40_001)
+    journal.transition({"benchmark": encode(quick)})
+    helper = Helper(UNANSWERED)
+    policy = ProvingPolicy(ProveMode.AUTO, journal, helper, clock=lambda: 1000.0)
+    request = proof_request(1, 0.02)
+    asyncio.run(policy.prepare(request.backend, LIMITS, 60.0, no_progress))
+    with pytest.raises(ProvingFailed, match=r"local: timeout: not done within 0\.00[89]"):
+        asyncio.run(policy.prove(request, no_progress))
+    assert len(helper.asked) == 1
 
 
 def test_an_attempt_that_is_made_again_has_what_the_first_left(journal: Journal) -> None:

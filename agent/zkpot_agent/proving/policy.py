@@ -2,7 +2,7 @@
 
 `local` proves here. `offload` asks a prover, and proves here if all fail and it fits. `auto`
 proves here if that fits memory and deadline, else asks a prover. Whatever comes second gets
-the time that the first has left.
+the time that the first has left; some is kept for it, because an estimate can be wrong.
 """
 
 import time
@@ -53,6 +53,19 @@ def ways(mode: ProveMode, *, fits: bool, provers: bool) -> tuple[Way, ...]:
             return local + offload
 
 
+def kept_for(later: tuple[Way, ...], left: float, local_seconds: float) -> float:
+    """Of the seconds that are left, those for what is tried later.
+
+    A local proof is kept the time that it needs; provers half of all, but nothing of what a local
+    proof needs.
+    """
+    if Way.LOCAL in later:
+        return local_seconds
+    if Way.OFFLOAD in later:
+        return max(0.0, min(left / 2, left - local_seconds))
+    return 0.0
+
+
 class ProvingPolicy:
     """Makes a device's proofs as its owner's configuration says."""
 
@@ -92,10 +105,10 @@ class ProvingPolicy:
         if self._offload is None and self._mode is not ProveMode.LOCAL:
             problems.append("offload: no prover is allowed")
         for position, way in enumerate(plan):
-            reserve = self._local_seconds(request) if Way.LOCAL in plan[position + 1 :] else 0.0
-            left = due - self._clock() - reserve
+            left = due - self._clock()
+            reserve = kept_for(plan[position + 1 :], left, self._local_seconds(request))
             try:
-                return await self._go(way, replace(request, deadline_s=left), progress)
+                return await self._go(way, replace(request, deadline_s=left - reserve), progress)
             except ProvingFailed as failure:
                 problems.append(f"{way}: {failure}")
         raise ProvingFailed(Obstacle.UNAVAILABLE, "; ".join(problems))
