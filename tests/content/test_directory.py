@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from zkpot.cid import Cid, cid_text, raw_cid, split_object
+from zkpot.cid import BLOCK_BYTES, Cid, cid_text, raw_cid, split_object
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
 from zkpot.files import TEMPORARY
-from zkpot_aggregator.content.base import get_object, put_block, put_object
+from zkpot_aggregator.content.base import get_block, get_object, put_block, put_object
 from zkpot_aggregator.content.directory import DirectoryStore
 
 
@@ -135,6 +135,20 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
             assert error.value.reason is Reason.CID_MISMATCH
         path.write_bytes(good)
     assert get_object(store, cid) == bytes(range(200))
+
+
+def test_of_a_file_that_is_too_long_only_the_beginning_is_read(tmp_path: Path) -> None:
+    """A directory to audit comes from its operator, who can write there what he likes."""
+    store = DirectoryStore(tmp_path)
+    cid = raw_cid(b"block")
+    put_block(store, cid, b"block")
+    name = cid_text(cid)
+    with (tmp_path / "blocks" / name[-3:-1] / name).open("r+b") as file:
+        file.truncate(8 * BLOCK_BYTES)
+    assert len(store.get(cid)) == BLOCK_BYTES + 1
+    with pytest.raises(Rejected) as caught:
+        get_block(store, cid)
+    assert caught.value.reason is Reason.OVERSIZE
 
 
 def test_a_store_that_cannot_write_may_be_tried_again(tmp_path: Path) -> None:

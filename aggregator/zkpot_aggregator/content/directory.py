@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
-from zkpot.cid import Cid, cid_from_text, cid_text, is_node, parse_manifest
+from zkpot.cid import BLOCK_BYTES, Cid, cid_from_text, cid_text, is_node, parse_manifest
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
 from zkpot.files import TEMPORARY, WORLD, remove_unfinished, replace_file, sync_directory
 
@@ -39,9 +39,10 @@ class DirectoryStore:
             replace_file(path, block, WORLD)
 
     def get(self, cid: Cid) -> bytes:
-        """See `ContentStore.get`."""
+        """See `ContentStore.get`; of a file that is no block, no more than shows that."""
         try:
-            return self._path(cid).read_bytes()
+            with self._path(cid).open("rb") as file:
+                return file.read(BLOCK_BYTES + 1)
         except FileNotFoundError as error:
             raise Rejected(Reason.NOT_FOUND, cid_text(cid)) from error
         except OSError as error:
