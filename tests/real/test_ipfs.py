@@ -251,6 +251,11 @@ class TestNames:
             with pytest.raises(Rejected):
                 read_cid(wrong)
 
+    def test_names_of_any_length_cost_nothing(self) -> None:
+        with pytest.raises(Rejected) as caught:
+            read_cid("z" + 10_000 * "2")
+        assert caught.value.reason is Reason.MALFORMED, "it was turned into a number first"
+
     @pytest.mark.parametrize(
         ("url", "expected"),
         [

@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 import requests
 from ipfshttpclient import exceptions
 
-from zkpot.cid import Cid, cid_from_bytes, cid_from_text, cid_text, is_node, parse_manifest
+from zkpot.cid import (
+    CID_BYTES,
+    Cid,
+    cid_from_bytes,
+    cid_from_text,
+    cid_text,
+    is_node,
+    parse_manifest,
+)
 from zkpot.errors import ExitCode, Fatal, Reason, Rejected, Transient
 from zkpot_aggregator.answers import shown, speaks_http
 from zkpot_aggregator.content.kubo_http import BoundedClient
@@ -28,6 +36,8 @@ DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_LOOKUP_S = 5.0
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE58_CHARACTERS = 2 * CID_BYTES
+"""More than a CID of ours has."""
 _ABSENT = ("not found", "notfound", "could not find", "no block", "block was not")
 _NOT_PINNED = ("not pinned",)
 _GAVE_UP = ("request timed out",)
@@ -210,6 +220,9 @@ def read_cid(text: str) -> Cid:
     """A CID as daemons write it: base32 as everywhere here, or base58; raises `Rejected`."""
     if not text.startswith("z"):
         return cid_from_text(text)
+    if len(text) > _BASE58_CHARACTERS:
+        # The time to read one grows with the square of its length.
+        raise Rejected(Reason.MALFORMED, f"CID {text[:80]!r}")
     number = 0
     for letter in text[1:]:
         digit = _BASE58.find(letter)
