@@ -124,8 +124,11 @@ def install(root: Path, profile_name: str, config: str, command: Path | None = N
     except OSError as error:
         raise Fatal(ExitCode.FAILURE, f"not all is installed: {error}") from error
     report.done.append(f"profile {profile.name}: {profile.description}")
-    if any(program.is_relative_to(place) for place in ("/home", "/root", "/run/user")):
-        report.hints.append(f"{program} lies where ProtectHome= hides it: install it elsewhere")
+    report.hints += [
+        f"{path} lies where ProtectHome= hides it: put it elsewhere, and install again"
+        for path in (str(program), profile_name, config)
+        if any(Path(path).is_relative_to(place) for place in ("/home", "/root", "/run/user"))
+    ]
     report.hints += _next_steps(config)
     return report
 

@@ -139,9 +139,14 @@ def test_files_of_others_are_not_taken_over(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_a_program_that_the_sandbox_hides_is_pointed_out(tmp_path: Path) -> None:
-    report = install(tmp_path, "raspberry-pi-5", CONFIG, Path("/home/pi/venv/bin/zkpot-agent"))
-    assert any("ProtectHome" in hint for hint in report.hints)
+@pytest.mark.parametrize("place", ["/home/pi", "/root", "/run/user/1000"])
+def test_what_the_sandbox_hides_is_pointed_out(tmp_path: Path, place: str) -> None:
+    program, config = Path(place, "venv/bin/zkpot-agent"), f"{place}/agent.toml"
+    report = install(tmp_path, "raspberry-pi-5", config, program)
+    hidden = [line.split()[0] for line in report.hints if "ProtectHome" in line]
+    assert hidden == [str(program), config]
+    seen = install(tmp_path, "auto", CONFIG, COMMAND)
+    assert not any("ProtectHome" in line for line in seen.hints)
 
 
 @pytest.mark.parametrize(
