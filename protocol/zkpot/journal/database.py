@@ -35,9 +35,8 @@ class Lock:
         except OSError as error:
             holder = os.pread(self._handle, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._handle)
-            raise Fatal(
-                ExitCode.STATE, f"{path} is in use by another process (pid {holder})"
-            ) from error
+            # Transient: a service that somebody else keeps from starting starts when that one ends.
+            raise Transient(f"{path} is in use by another process (pid {holder})") from error
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
 

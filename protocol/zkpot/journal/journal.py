@@ -68,8 +68,8 @@ class Journal:
     def open(cls, path: Path, *, max_bytes: int | None = None) -> "Journal":
         """Opens or creates the journal at `path`.
 
-        Raises `Fatal` if it is refused, `Transient` where the disk is full. `max_bytes` bounds
-        the file: a transition beyond it is `Transient` and undone.
+        Raises `Fatal` if it is refused, `Transient` where the disk is full or another process has
+        it open. `max_bytes` bounds the file: a transition beyond it is `Transient` and undone.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
