@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.real.anvil import CHAIN_ID, Anvil, anvil, write_key
 from web3 import Web3
-from web3.types import FilterParams, LogReceipt
+from web3.types import FilterParams, LogReceipt, TxParams
 
 from zkpot.errors import ExitCode, Fatal, Transient
 from zkpot.ids import Round, TaskId
@@ -319,6 +319,23 @@ class TestTransactions:
             still.mine()
             submitting.result(PATIENCE_S)
             assert len(ledger.events(TASK)) == 1
+
+    def test_what_was_pending_may_come_into_a_block_just_before_the_simulation(
+        self, still: Anvil, tmp_path: Path
+    ) -> None:
+        class Meanwhile(JsonRpcLedger):
+            def _simulate(self, call: Call, transaction: TxParams) -> None:
+                still.mine()
+                super()._simulate(call, transaction)
+
+        still.ask("evm_setAutomine", True)
+        settings = settings_for(still, tmp_path, confirm_s=1.0)
+        still.ask("evm_setAutomine", False)
+        with JsonRpcLedger.open(settings) as ledger, pytest.raises(Transient, match="confirmed"):
+            ledger.submit(CREATE)
+        with Meanwhile.open(settings) as ledger:
+            receipt = ledger.submit(CREATE)
+            assert [event.block for event in ledger.events(TASK)] == [receipt.block]
 
     @pytest.mark.parametrize("lost", [False, True])
     def test_no_gap_after_a_kill(self, still: Anvil, tmp_path: Path, lost: bool) -> None:

@@ -106,7 +106,13 @@ class ContractLedger:
             "to": abi.checksum(self._address),
             "data": abi.call_data(self._contract, call),
         }
-        self._simulate(call, transaction)
+        try:
+            self._simulate(call, transaction)
+        except LedgerReverted:
+            # What was pending at the look may have come into a block since.
+            if not self._stands(call):
+                raise
+            return self._receipt_of(call)
         # 5 send
         mined = self._account.send(transaction)
         if mined["status"] != _SUCCEEDED:
@@ -123,11 +129,11 @@ class ContractLedger:
 
     def task(self, task: TaskId) -> TaskView:
         """See `Ledger.task`."""
-        return self._task(task, self._height())
+        return self._task(task, self._read_height())
 
     def round(self, task: TaskId, number: Round) -> RoundView:
         """See `Ledger.round`."""
-        view = self._round(task, number, self._height())
+        view = self._round(task, number, self._read_height())
         if view.beacon == ZERO:
             return view
         drawn = [
@@ -172,6 +178,10 @@ class ContractLedger:
     def _height(self) -> int:
         """The block that is read: all answers of one method speak of it."""
         return self._web3.eth.block_number
+
+    def _read_height(self) -> int:
+        """`_height`, where every effect of our own that was reported has to be seen."""
+        return self._height()
 
     def _inconsistent(self, message: str) -> ZkpotError:
         """What to raise when state and events of the chain disagree."""
