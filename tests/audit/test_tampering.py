@@ -413,7 +413,7 @@ TABLE: dict[str, tuple[Tampering, str, str]] = {
         "verdict-mismatch",
     ),
     "a stranger's commitment sealed": (resealed_with_a_stranger, "seal", "not-in-roster"),
-    "a device invented": (reopened_with_an_invented_device, "verdicts", "verdict-mismatch"),
+    "a device invented": (reopened_with_an_invented_device, "roster", "roster-mismatch"),
     "another beacon": (fields(beacon=Beacon(bytes(32))), "batch", "beacon-mismatch"),
     "undrawn samples": (by(undrawn_batch), "batch", "draw-mismatch"),
     "the samples in another order": (by(reordered_batch), "batch", "draw-mismatch"),

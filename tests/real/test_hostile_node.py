@@ -201,6 +201,22 @@ def test_a_block_that_is_no_number_is_not_remembered(site: Site) -> None:
         ledger.submit(OPEN)
 
 
+def test_what_stood_is_not_missed_by_a_node_that_falls_behind(site: Site) -> None:
+    """Of an endpoint's machines one has told of the effect, another answers the next question."""
+    site.liar.method = ""
+    task = TaskId(secrets.token_bytes(32))
+    with JsonRpcLedger.open(replace(site.settings, confirm_s=5), site.calls) as ledger:
+        receipt = ledger.submit(CreateTask(task, 1, (), 0))
+        site.liar.method, site.liar.place = "eth_blockNumber", ("result",)
+        site.liar.value = hex(receipt.block - 1)
+        with pytest.raises(Transient, match="behind"):
+            ledger.task(task)
+        with pytest.raises(Transient, match="behind"):
+            ledger.round(task, ONE)
+        site.liar.method = ""
+        assert ledger.task(task).last_round == 0
+
+
 def test_blocks_signed_by_authorities_are_read_like_others(site: Site) -> None:
     """They carry signatures where the main chain has 32 bytes of nothing much."""
     site.liar.method, site.liar.place = "eth_getBlockByNumber", ("result", "extraData")

@@ -143,6 +143,13 @@ class JsonRpcLedger(ContractLedger):
     def _height(self) -> int:
         return max(0, self._web3.eth.block_number - self._settings.confirmations)
 
+    def _read_height(self) -> int:
+        """Raises `Transient` for one before our last effect: some nodes are several machines."""
+        height, tip = self._height(), self._store.tip
+        if tip is not None and height < tip.height:
+            raise Transient(f"the node is behind: at block {height}, it was at {tip.height}")
+        return height
+
     def _task(self, task: TaskId, height: int) -> TaskView:
         try:
             return super()._task(task, height)
