@@ -119,6 +119,26 @@ def test_what_lacks_what_its_phase_makes_is_not_endorsed(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "terms",
+    [{"minimum_devices": 1, "maximum_devices": len(DEVICES) - 1}, {"rounds": 0}, {}],
+    ids=["too many devices", "after the last round", "as agreed"],
+)
+def test_a_round_beyond_the_task_s_numbers_is_not_endorsed(
+    terms: dict[str, Any], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        operator = Operator()
+        operator.task = replace(operator.task, **terms)
+        with fleet(tmp_path, operator) as found:
+            await found.told(operator.open())
+            sealed = operator.seal()
+            await found.told(sealed)
+            assert endorsed(found, sealed) == (0 if terms else 2)
+
+    asyncio.run(main())
+
+
 def accept_less(verdicts: list[Verdict]) -> list[Verdict]:
     """Judges an accepted submission invalid."""
     place = next(i for i, verdict in enumerate(verdicts) if verdict.reason is None)
