@@ -130,9 +130,11 @@ class Driver:
                     self._newest = record
                     self._spawn(self._keep_model(record))
                 case do.KeepReceipt(receipt):
-                    worker.journal.note(RECEIPT, receipt_key(receipt), encode(receipt))
+                    worker.journal.note(
+                        RECEIPT, receipt_key(receipt), encode(receipt), rolling=True
+                    )
                 case do.LogIncident(round_number, what):
-                    if worker.journal.note(INCIDENT, f"{round_number}/{what}"):
+                    if worker.journal.note(INCIDENT, f"{round_number}/{what}", rolling=True):
                         _logger.warning("round %d: %s", round_number, what)
                 case do.Send():
                     worker.journal.transition({}, worker.outgoing(effect))

@@ -134,7 +134,8 @@ class Worker:
         opening = self.opening(joined.round)
         shape = self.task.model.shape
         count = count_correct(shape, opening.theta, batch.inputs, batch.labels)
-        self.journal.note(COUNT, str(joined.round), json.dumps([count, batch.size]).encode())
+        counted = json.dumps([count, batch.size]).encode()
+        self.journal.note(COUNT, str(joined.round), counted, rolling=True)
         context = submission_context(
             self.config.task_id,
             joined.round,

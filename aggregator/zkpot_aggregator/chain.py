@@ -58,4 +58,4 @@ def note_gas(journal: Journal, call: Call, receipt: Receipt) -> None:
     """Notes what `call` cost, once, however often it is submitted."""
     number = 0 if isinstance(call, CreateTask) else call.round
     key = f"{number}/{type(call).__name__}/{receipt.tx_hash.hex()}"
-    journal.note(GAS, key, str(receipt.gas_used).encode())
+    journal.note(GAS, key, str(receipt.gas_used).encode(), rolling=True)

@@ -22,7 +22,7 @@ def timed(journal: Journal, round_number: Round, what: str) -> Iterator[None]:
 def note_span(journal: Journal, round_number: Round, what: str, began: float, ended: float) -> None:
     """Notes a step, in seconds since the epoch; `what` has no slash."""
     key = f"{round_number}/{what}/{began:.6f}"
-    journal.note(_KIND, key, json.dumps([began, ended]).encode())
+    journal.note(_KIND, key, json.dumps([began, ended]).encode(), rolling=True)
 
 
 def spans(journal: Journal, number: int) -> list[tuple[str, float, float]]:

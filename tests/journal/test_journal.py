@@ -94,6 +94,20 @@ def test_events_are_noted_once_and_bounded(tmp_path: Path, monkeypatch: pytest.M
         ]
 
 
+def test_the_oldest_event_makes_room_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_EVENTS_PER_KIND", 3)
+    with Journal.open(tmp_path / "state.db") as journal:
+        assert journal.note("strike", "a")
+        for key in ("a", "b", "c", "d", "e"):
+            assert journal.note("receipt", key, rolling=True)
+        assert not journal.note("receipt", "e", b"again", rolling=True)
+        assert [event.key for event in journal.events("receipt")][-2:] == ["d", "e"]
+        assert len(journal.events("receipt")) <= 3
+        assert [event.key for event in journal.events("strike")] == ["a"]
+
+
 def test_an_error_inside_a_transition_leaves_the_previous_state(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "state.db") as journal:
         journal.transition({"k": b"old"}, [_message("a")])

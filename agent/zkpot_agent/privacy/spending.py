@@ -42,7 +42,7 @@ class Budget:
             charge_round, self.spent, self.settings, limits=limits, progress=progress
         )
         note = json.dumps([after.epsilon, self.settings.delta]).encode()
-        self.journal.note(EPSILON, str(round_number), note)
+        self.journal.note(EPSILON, str(round_number), note, rolling=True)
         self.journal.transition({SPENT_KEY: encode_spent(after.spent), CHARGED_KEY: charged})
 
     @property

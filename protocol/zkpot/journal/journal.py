@@ -148,9 +148,19 @@ class Journal:
                 "DELETE FROM outgoing WHERE number = ?", [(number,) for number in numbers]
             )
 
-    def note(self, kind: str, key: str, value: bytes = b"") -> bool:
-        """Keeps an event for ever; False if it was noted before or its kind is full."""
+    def note(self, kind: str, key: str, value: bytes = b"", *, rolling: bool = False) -> bool:
+        """Keeps an event; False if it was noted before or its kind is full.
+
+        Where `rolling`, the oldest makes room instead: for what no stranger can cause, since a
+        flood of it would wash away what happened before.
+        """
         with self._transaction() as connection:
+            if rolling:
+                connection.execute(
+                    "DELETE FROM events WHERE kind = ? AND number <= (SELECT number FROM events"
+                    " WHERE kind = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                    (kind, kind, MAX_EVENTS_PER_KIND - 1),
+                )
             cursor = connection.execute(
                 "INSERT OR IGNORE INTO events (kind, key, value) SELECT ?, ?, ?"
                 " WHERE (SELECT count(*) FROM events WHERE kind = ?) < ?",
