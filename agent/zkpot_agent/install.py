@@ -5,7 +5,6 @@ a file that is somebody's own is kept and named. Uninstall removes what the mani
 unless it was changed since, and the folders that install made, if they are empty.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zkpot.config import toml_value
 from zkpot.errors import ExitCode, Fatal
 from zkpot.files import WORLD
 from zkpot_agent.install_manifest import MANIFEST, Manifest, digest, file_digest
@@ -169,8 +169,7 @@ def _files(profile: Profile, profile_name: str, config: str, program: Path) -> l
     if SHIPPED_COMMAND not in unit or SHIPPED_CONFIG not in unit:
         raise AssertionError(f"{UNIT} starts something else")
     unit = unit.replace(SHIPPED_COMMAND, str(program)).replace(SHIPPED_CONFIG, config)
-    named = json.dumps(profile_name, ensure_ascii=False)  # TOML has no halves of characters
-    skeleton = _SKELETON.format(path=config, profile=named)
+    skeleton = _SKELETON.format(path=config, profile=toml_value(profile_name))
     return [
         Planned("etc/sysusers.d/zkpot.conf", (UNITS / "sysusers.d/zkpot.conf").read_bytes()),
         Planned("etc/tmpfiles.d/zkpot.conf", (UNITS / "tmpfiles.d/zkpot.conf").read_bytes()),

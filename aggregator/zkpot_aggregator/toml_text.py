@@ -1,9 +1,9 @@
 """TOML as text, for the configuration files that programs write for programs."""
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from zkpot.config import toml_value
 
 
 def toml_text(tables: Mapping[str, Any], prefix: str = "") -> str:
@@ -20,19 +20,10 @@ def toml_text(tables: Mapping[str, Any], prefix: str = "") -> str:
 
 def _values(table: Mapping[str, Any]) -> str:
     return "".join(
-        f"{key} = {_value(value)}\n"
+        f"{key} = {toml_value(value)}\n"
         for key, value in table.items()
         if value is not None and not isinstance(value, Mapping) and not _is_tables(value)
     )
-
-
-def _value(value: object) -> str:
-    """Strings, numbers and lists of them look the same in TOML as in JSON.
-
-    But TOML has no halves of characters, and none of its files may hold a DEL.
-    """
-    text = json.dumps(value, ensure_ascii=False)
-    return re.sub(r"[^ -~]", lambda each: f"\\U{ord(each[0]):08x}", text)
 
 
 def _is_tables(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Checks 3 and 6 of a record: every device's sealed commitment, and its verdict.
+"""Checks 2, 3 and 6 of a record: the roster, every device's sealed commitment, and its verdict.
 
 Validators use them before there is a record.
 
@@ -15,7 +15,8 @@ from zkpot.errors import Reason, Rejected, reason_text
 from zkpot.ids import DeviceId, Digest
 from zkpot.proof.system import ProofSystem
 from zkpot.proof.together import verify_together
-from zkpot.record import SealedList, Verdict, Verdicts, decode_object
+from zkpot.record import Roster, SealedList, Verdict, Verdicts, decode_object
+from zkpot.task import Task
 from zkpot.verify import (
     Claim,
     GetObject,
@@ -53,6 +54,15 @@ class Seal:
 
     root: Digest
     count: int
+
+
+def check_roster(data: bytes, root: Digest, task: Task) -> Roster:
+    """The roster; raises `Rejected` (ROSTER_MISMATCH) unless it is the one that was expected."""
+    roster = decode_object(Roster, data)
+    _require(roster.root == root, Reason.ROSTER_MISMATCH, "another roster root")
+    number, most = len(roster.entries), task.maximum_devices
+    _require(number <= most, Reason.ROSTER_MISMATCH, f"{number} devices, at most {most}")
+    return roster
 
 
 def check_seal(

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from zkpot.aggregate import GlobalModel, decode_global_model
 from zkpot.batch import Batch, Reveal, check_reveal
-from zkpot.check_entries import EntryRejected, Seal, check_seal, check_verdicts
+from zkpot.check_entries import EntryRejected, Seal, check_roster, check_seal, check_verdicts
 from zkpot.check_sum import check_sum
 from zkpot.cid import Cid
 from zkpot.election import rank
@@ -180,10 +180,7 @@ class RecordCheck:
 
     def _roster(self, record: Record) -> RoundTerms:
         expected = self._expected
-        roster = decode_object(Roster, self._get(record.roster))
-        _require(roster.root == expected.roster_root, Reason.ROSTER_MISMATCH, "another roster root")
-        number, most = len(roster.entries), expected.task.maximum_devices
-        _require(number <= most, Reason.ROSTER_MISMATCH, f"{number} devices, at most {most}")
+        roster = check_roster(self._get(record.roster), expected.roster_root, expected.task)
         return RoundTerms(expected.task_id, expected.task, expected.round, expected.parent, roster)
 
     def _batch(self, record: Record) -> Batch:

@@ -5,6 +5,8 @@ error, `Annotated[int, Span(…)]` bounds a number, relative paths start at the 
 """
 
 import dataclasses
+import json
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
@@ -17,6 +19,15 @@ from zkpot.wire.codec import Span, without_none
 T = TypeVar("T")
 
 _MISSING = object()
+
+
+def toml_value(value: object) -> str:
+    """A string, a number or a list of them as TOML, where they look the same as in JSON.
+
+    But TOML has no halves of characters, and none of its files may hold a DEL.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda each: f"\\U{ord(each[0]):08x}", text)
 
 
 def load_config(config_type: type[T], path: Path) -> T:

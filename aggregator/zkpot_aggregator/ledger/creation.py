@@ -4,7 +4,7 @@ Whoever creates a contract may have its storage written before its code is retur
 never were, with beacons of one's choice. So what made it has to be the pinned creation code.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from eth_utils.address import to_canonical_address
@@ -83,14 +83,5 @@ def _creation_in(web3: Web3, contract: Address, block: int) -> Creation | None:
 
 
 def _block_of_first_code(web3: Web3, contract: Address) -> int:
-    address = abi.checksum(contract)
-    return _first(web3.eth.block_number, lambda height: bool(web3.eth.get_code(address, height)))
-
-
-def _first(end: int, holds: Callable[[int], bool]) -> int:
-    """The smallest number up to `end` for which `holds`, if it holds from there on."""
-    low, high = 0, end
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
+    address, blocks = abi.checksum(contract), range(web3.eth.block_number)
+    return bisect_left(blocks, True, key=lambda height: bool(web3.eth.get_code(address, height)))

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from zkpot.aggregate import decode_global_model
 from zkpot.batch import Batch, check_reveal
-from zkpot.check_entries import Seal, check_seal, check_verdicts
+from zkpot.check_entries import Seal, check_roster, check_seal, check_verdicts
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import DeviceId, Digest, TaskId
 from zkpot.model import count_correct
 from zkpot.proof.system import ProofSystem
-from zkpot.record import Roster, Verdicts, decode_object
+from zkpot.record import Verdicts
 from zkpot.task import Task
 from zkpot.verify import GetObject, ProofTerms, RoundTerms
 from zkpot.wire.messages import Announcement, Commitment, Phase
@@ -65,11 +65,8 @@ class AnnouncedCheck:
         model = self.progress.model
         _require(model in (None, announced.model), Reason.MODEL_MISMATCH, "another model")
         # 2
-        roster = decode_object(Roster, self.get(announced.roster))
-        same = roster.root == self.view.roster_root
-        _require(same, Reason.ROSTER_MISMATCH, "another roster than on chain")
-        allowed = len(roster.entries) <= self.task.maximum_devices
-        _require(allowed, Reason.ROSTER_MISMATCH, "more devices than the task allows")
+        root = Digest(self.view.roster_root)
+        roster = check_roster(self.get(announced.roster), root, self.task)
         return RoundTerms(self.task_id, self.task, number, parent, roster)
 
     def _seal(self, announced: Announcement, terms: RoundTerms) -> dict[DeviceId, Commitment]:
