@@ -1,7 +1,6 @@
 """What the aggregator fetches and opens of a device, and that it fetches nothing larger."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 from tests.aggregator.masking_kit import KEYS, make_terms
 from tests.aggregator.round_kit import PARENT, ROUND, TASK_ID, named
+from tests.link.unlinked import Unlinked
 
 from zkpot.cid import Cid, split_object
 from zkpot.errors import Reason
 from zkpot.ids import DeviceId, digest
 from zkpot.keys import KeyPair, seal
-from zkpot.link import Incoming
 from zkpot.link.blocks import BlockExchange
 from zkpot.opening import MAX_OPENING_BLINDING_BYTES, encode_opening, max_sealed_bytes
 from zkpot.proof.system import ModelOpening
@@ -47,7 +46,7 @@ SCALARS = 3
 
 
 @dataclass
-class Willing:
+class Willing(Unlinked):
     """A link to a device that answers every Want; `served` is what it was asked for."""
 
     blocks: dict[Cid, bytes]
@@ -61,18 +60,6 @@ class Willing:
         for cid in message.cids:
             self.served.append(cid)
             self.exchange.receive(SENDER.id, Block(cid, self.blocks[cid]))
-
-    async def run(self) -> None:
-        raise NotImplementedError
-
-    async def ready(self) -> None:
-        raise NotImplementedError
-
-    def incoming(self) -> AsyncIterator[Incoming]:
-        raise NotImplementedError
-
-    async def stop(self) -> list[str]:
-        raise NotImplementedError
 
 
 class Sealed(GroupWorker):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 from tests.link.rigs import eventually
+from tests.link.unlinked import Unlinked
 
 from zkpot.cid import BLOCK_BYTES, Cid, split_object
 from zkpot.errors import Reason, Rejected, Transient
 from zkpot.ids import DeviceId
 from zkpot.keys import KeyPair
-from zkpot.link import Incoming
 from zkpot.link.blocks import MAX_WANTED_BY_PEER, BlockExchange
 from zkpot.wire import topics
 from zkpot.wire.envelope import open_envelope
@@ -39,7 +39,7 @@ class Store:
 
 
 @dataclass
-class Wire:
+class Wire(Unlinked):
     """A link whose `publish_volatile` hands each envelope on, as often as `copies` says."""
 
     deliver: Callable[[str, bytes], None]
@@ -51,18 +51,6 @@ class Wire:
         for _ in range(self.copies()):
             self.deliver(topic, payload)
         await asyncio.sleep(0)
-
-    async def run(self) -> None:
-        raise NotImplementedError
-
-    async def ready(self) -> None:
-        raise NotImplementedError
-
-    def incoming(self) -> AsyncIterator[Incoming]:
-        raise NotImplementedError
-
-    async def stop(self) -> list[str]:
-        raise NotImplementedError
 
 
 @dataclass

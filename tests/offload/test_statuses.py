@@ -1,10 +1,10 @@
 """What a device makes of the things its provers say of themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.link.unlinked import Unlinked
 from tests.offload.rig import proof_request
 
 from zkpot.journal import Journal
@@ -22,17 +22,8 @@ pytest.importorskip("zkpot_prover")
 DEVICE, PROVER = KeyPair.generate(), KeyPair.generate()
 
 
-class NoLink:
+class NoLink(Unlinked):
     """A device without a connection."""
-
-    async def run(self) -> None:
-        raise AssertionError
-
-    async def ready(self) -> None:
-        raise AssertionError
-
-    def incoming(self) -> AsyncIterator[Incoming]:
-        raise AssertionError
 
     async def publish_volatile(self, topic: str, payload: bytes) -> None:
         del topic, payload
